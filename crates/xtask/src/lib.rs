@@ -1,0 +1,44 @@
+//! Commands that maintain the repository: generated code, query data, the published API description and the house rules.
+//!
+//! Nothing here is part of a normal build; what a command writes is committed.
+#![warn(missing_docs)]
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub mod contract;
+pub mod tree;
+
+/// The command line of `cargo xtask`.
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Commands that maintain the repository")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Check the contract in `proto/` and generate `crates/proto/src/gen`.
+    Proto {
+        /// Write nothing; fail when the committed files are not current.
+        #[arg(long)]
+        check: bool,
+    },
+}
+
+/// Parses the command line and runs one command; every problem is reported on standard error.
+pub fn run() -> ExitCode {
+    let root = tree::root();
+    let done = match Cli::parse().command {
+        Command::Proto { check } => contract::run(&root, check),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tree::say(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! Maintainer's commands: `cargo xtask <command>`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    xtask::run()
+}
