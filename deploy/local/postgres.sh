@@ -1,0 +1,146 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2016  # what runs as another user expands its own arguments
+# Two private PostgreSQL instances: `postgres` keeps the developer's data, `postgres-test` is for the tests alone.
+# The second trades durability for speed (no fsync): tests clone hundreds of databases, and nobody misses them.
+
+# The newest installed version, or the one that made the existing data: another major version cannot read it.
+pg_bin() {
+  local wanted candidate
+  wanted=$(cat "$(pg_data "$1")/PG_VERSION" 2>/dev/null || as_pg cat "$(pg_data "$1")/PG_VERSION" 2>/dev/null || true)
+  if [[ -n $wanted && ! -x /usr/lib/postgresql/$wanted/bin/postgres ]]; then
+    fail "the data of $1 was made by PostgreSQL $wanted, which is not installed; install it, or start over with ./dev reset"
+  fi
+  candidate=${wanted:-$(pg_installed_version)}
+  printf '/usr/lib/postgresql/%s/bin' "$candidate"
+}
+
+pg_installed_version() {
+  local dir
+  for dir in /usr/lib/postgresql/*/bin/initdb; do
+    [[ -x $dir ]] && basename "$(dirname "$(dirname "$dir")")"
+  done | sort -n | tail -n 1
+}
+
+# PostgreSQL refuses to run as root; then its own system user runs it.
+pg_user() {
+  if ((EUID != 0)); then
+    id -un
+  elif id postgres >/dev/null 2>&1; then
+    printf postgres
+  else
+    printf nobody
+  fi
+}
+
+as_pg() {
+  if ((EUID != 0)); then
+    "$@"
+  else
+    (cd / && runuser -u "$(pg_user)" -- "$@")
+  fi
+}
+
+# Where an instance lives: below .dev/, or outside when PostgreSQL's user cannot reach the checkout.
+pg_home() { readlink -f "$STATE/$1"; }
+pg_data() { printf '%s/data' "$(pg_home "$1")"; }
+pg_log() { printf '%s/server.log' "$(pg_home "$1")"; }
+
+pg_make_home() {
+  local name=$1 outside=/var/lib/tenantry-dev/$CHECKOUT_ID/$1
+  [[ -d $STATE/$name ]] && return
+  if ((EUID == 0)) && ! as_pg test -x "$STATE"; then
+    install -d -m 0755 /var/lib/tenantry-dev "/var/lib/tenantry-dev/$CHECKOUT_ID"
+    install -d -m 0700 -o "$(pg_user)" "$outside"
+    ln -sfn "$outside" "$STATE/$name"
+  elif ((EUID == 0)); then
+    install -d -m 0700 -o "$(pg_user)" "$STATE/$name"
+  else
+    install -d -m 0700 "$STATE/$name"
+  fi
+}
+
+# Our settings file is written last, so a directory without it is what an interrupted run left behind.
+pg_initialised() { [[ -d $STATE/$1 ]] && as_pg test -s "$(pg_data "$1")/tenantry.conf"; }
+
+pg_initialise() {
+  local name=$1 data home password_file bin
+  pg_make_home "$name"
+  home=$(pg_home "$name") data=$(pg_data "$name") bin=$(pg_bin "$name")
+  as_pg rm -rf "$data"
+  password_file=$home/password
+  as_pg sh -c 'umask 077; cat >"$1"' sh "$password_file" <<<"$TENANTRY_PG_PASSWORD"
+  as_pg "$bin/initdb" --pgdata="$data" --username=postgres --pwfile="$password_file" --auth=scram-sha-256 \
+    --encoding=UTF8 --locale=C.UTF-8
+  as_pg rm -f "$password_file"
+  as_pg sh -c 'printf "include '\''tenantry.conf'\''\n" >>"$1/postgresql.conf"; printf "# not configured yet\n" >"$1/tenantry.conf"' sh "$data"
+}
+
+pg_configure() {
+  local data
+  data=$(pg_data "$1")
+  pg_settings "$1" | as_pg sh -c 'cat >"$1/tenantry.conf"' sh "$data"
+}
+
+pg_settings() {
+  cat <<'EOF'
+# Written by ./dev at every start.
+listen_addresses = '127.0.0.1'
+unix_socket_directories = ''
+max_connections = 400
+shared_buffers = 256MB
+max_wal_size = 2GB
+checkpoint_timeout = 15min
+# Short transactions only: compiling expressions costs more than it saves.
+jit = off
+log_min_messages = warning
+log_min_error_statement = panic
+EOF
+  [[ $1 == postgres-test ]] || return 0
+  cat <<'EOF'
+fsync = off
+full_page_writes = off
+synchronous_commit = off
+wal_level = minimal
+max_wal_senders = 0
+log_min_messages = fatal
+EOF
+}
+
+pg_pid() { as_pg head -n 1 "$(pg_data "$1")/postmaster.pid" 2>/dev/null; }
+
+pg_running() {
+  [[ -d $STATE/$1 ]] && process_is "$(pg_pid "$1")" "-D $(pg_data "$1")"
+}
+
+pg_start() {
+  local name=$1 port=$2 log
+  log=$(pg_log "$name")
+  as_pg "$(pg_bin "$name")/pg_ctl" start --pgdata="$(pg_data "$name")" --options="-p $port" --log="$log" \
+    --wait --timeout=60 9>&-
+}
+
+pg_stop() {
+  pg_running "$1" || return 0
+  # Fast shutdown: sessions are ended, data is flushed.
+  as_pg "$(pg_bin "$1")/pg_ctl" stop --pgdata="$(pg_data "$1")" --mode=fast --wait --timeout=60 >/dev/null ||
+    fail "$1 did not stop; see $(pg_log "$1")"
+  note "$1 stopped"
+}
+
+pg_query() {
+  PGPASSWORD=$TENANTRY_PG_PASSWORD "$(pg_bin "$1")/psql" --no-psqlrc --host=127.0.0.1 --port="$2" --username=postgres \
+    --dbname=postgres --tuples-only --no-align --quiet --command="$3"
+}
+
+pg_ensure_database() {
+  [[ $(pg_query postgres "$1" "select 1 from pg_database where datname = 'tenantry'") == 1 ]] ||
+    pg_query postgres "$1" "create database tenantry"
+}
+
+# The data may lie outside .dev/, behind a link.
+pg_remove() {
+  local home
+  [[ -d $STATE/$1 ]] || return 0
+  home=$(pg_home "$1")
+  rm -rf "${home:?}"
+}

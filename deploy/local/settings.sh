@@ -1,0 +1,145 @@
+# shellcheck shell=bash
+# .dev/env: every setting of the platform on this machine, written once with random secrets and then the developer's to
+# edit. It is plain shell: ports may still be overridden from the environment, and addresses follow them.
+
+secret() { od -An -tx1 -N "${1:-24}" /dev/urandom | tr -d ' \n'; }
+
+# A key of 32 bytes in base64, as the sealing and signing settings expect.
+key32() { head -c 32 /dev/urandom | base64 -w 0; }
+
+# name:default of every port, in the order in which they are reported.
+PORTS=(HTTP:8080 ADMIN:9080 PG:55432 TEST_PG:55433 REDIS:56379 AMQP:55672 S3:59000)
+# RabbitMQ's name server and distribution take the two ports after TENANTRY_AMQP_PORT.
+AMQP_PORT_COUNT=3
+
+offset_is_free() {
+  local entry port
+  for entry in "${PORTS[@]}"; do
+    port=$((${entry#*:} + $1))
+    port_is_open "$port" && return 1
+  done
+  for ((port = 55672 + $1; port < 55672 + $1 + AMQP_PORT_COUNT; port++)); do
+    port_is_open "$port" && return 1
+  done
+  return 0
+}
+
+# An automatic build cannot be asked, so there the first free block of ports is taken.
+choose_offset() {
+  local offset
+  if [[ -n ${TENANTRY_PORT_OFFSET:-} ]]; then
+    [[ $TENANTRY_PORT_OFFSET =~ ^[0-9]+$ && $TENANTRY_PORT_OFFSET -le 5000 ]] ||
+      fail "TENANTRY_PORT_OFFSET must be a number from 0 to 5000, not '$TENANTRY_PORT_OFFSET'"
+    printf '%s' "$TENANTRY_PORT_OFFSET"
+    return
+  fi
+  if [[ ${CI:-} == true ]]; then
+    for ((offset = 0; offset <= 4000; offset += 100)); do
+      if offset_is_free "$offset"; then
+        printf '%s' "$offset"
+        return
+      fi
+    done
+  fi
+  printf 0
+}
+
+write_ports() {
+  local entry offset
+  offset=$(choose_offset)
+  for entry in "${PORTS[@]}"; do
+    # shellcheck disable=SC2016  # the expansion belongs into the file
+    printf 'TENANTRY_%s_PORT=${TENANTRY_%s_PORT:-%d}\n' "${entry%%:*}" "${entry%%:*}" "$((${entry#*:} + offset))"
+  done
+}
+
+write_database_urls() {
+  local service lower
+  for service in AUTH TENANT NICHE SEARCH; do
+    lower=${service,,}
+    cat <<EOF
+${service}_DB_URL=postgres://${lower}_app:$(secret)@127.0.0.1:\$TENANTRY_PG_PORT/tenantry
+${service}_DB_RELAY_URL=postgres://${lower}_relay:$(secret)@127.0.0.1:\$TENANTRY_PG_PORT/tenantry
+${service}_DB_OWNER_URL=postgres://${lower}_owner:$(secret)@127.0.0.1:\$TENANTRY_PG_PORT/tenantry
+EOF
+  done
+}
+
+write_settings() {
+  local pg redis amqp
+  pg=$(secret) redis=$(secret) amqp=$(secret)
+  cat <<EOF
+# Settings of this checkout for development. Made once by ./dev with random secrets; edit freely, never commit.
+# Deleting this file alone locks the platform out of its data: use ./dev reset.
+
+# Ports. The environment wins over the numbers here. RabbitMQ also takes the two ports after its own.
+$(write_ports)
+
+# Passwords of the private servers' own administrators.
+TENANTRY_PG_PASSWORD=$pg
+TENANTRY_REDIS_PASSWORD=$redis
+TENANTRY_AMQP_PASSWORD=$amqp
+
+TENANTRY_PROFILE=dev
+
+# PostgreSQL. The first address is the administrator's, used only to create roles, schemas and extensions.
+TENANTRY_ADMIN_DB_URL=postgres://postgres:\$TENANTRY_PG_PASSWORD@127.0.0.1:\$TENANTRY_PG_PORT/tenantry
+$(write_database_urls)
+
+REDIS_URL=redis://:\$TENANTRY_REDIS_PASSWORD@127.0.0.1:\$TENANTRY_REDIS_PORT/0
+AMQP_URL=amqp://tenantry:\$TENANTRY_AMQP_PASSWORD@127.0.0.1:\$TENANTRY_AMQP_PORT/%2f
+
+# Object storage is embedded in the stack and keeps its files here.
+S3_ENDPOINT=http://127.0.0.1:\$TENANTRY_S3_PORT
+S3_REGION=us-east-1
+S3_BUCKET=tenantry
+S3_ACCESS_KEY=$(secret 10)
+S3_SECRET_KEY=$(secret 20)
+S3_DATA_DIR=.dev/s3
+
+# Mail is written to files.
+MAIL_DIR=.dev/mail
+
+GATEWAY_HTTP_LISTEN=127.0.0.1:\$TENANTRY_HTTP_PORT
+ADMIN_LISTEN=127.0.0.1:\$TENANTRY_ADMIN_PORT
+
+AUTH_PASSWORD_PEPPER=$(key32)
+AUTH_REFRESH_KEY=$(key32)
+CURSOR_KEY=$(key32)
+AUTH_SIGNING_KEY_FILE=.dev/keys/auth-signing.pem
+
+# The first platform administrator.
+AUTH_SEED_ADMIN_EMAIL=admin@tenantry.test
+AUTH_SEED_ADMIN_PASSWORD=$(secret 12)
+EOF
+}
+
+ensure_settings() {
+  local made
+  if [[ ! -e $STATE/env ]]; then
+    if [[ -e $STATE/postgres || -e $STATE/rabbitmq/mnesia ]]; then
+      fail ".dev/env is missing but data made with its passwords exists; restore the file, or start over with ./dev reset"
+    fi
+    # Written under another name first: a half-written file would be taken for a whole one.
+    made=$STATE/env.new
+    (umask 077 && write_settings >"$made") || fail "cannot write .dev/env"
+    mv "$made" "$STATE/env"
+    note "settings written to .dev/env"
+  fi
+  load_settings
+}
+
+load_settings() {
+  [[ -r $STATE/env ]] || fail "there is no .dev/env yet; run ./dev up first"
+  set -a
+  # shellcheck disable=SC1091  # made by write_settings
+  . "$STATE/env"
+  set +a
+}
+
+unset_settings() {
+  local name
+  while read -r name; do
+    unset "$name"
+  done < <(sed -nE 's/^([A-Z][A-Z0-9_]*)=.*/\1/p' "$STATE/env")
+}
