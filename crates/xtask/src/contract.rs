@@ -2,6 +2,8 @@
 
 mod code;
 mod compile;
+mod surface;
+mod tables;
 
 use std::path::Path;
 
@@ -12,6 +14,7 @@ use crate::tree;
 /// Compiles and checks the contract, then generates code from it; with `check` nothing is written and stale files are an error.
 pub fn run(root: &Path, check: bool) -> Result<()> {
     let compiled = compile::folder(&root.join("proto"))?;
-    let fresh = code::generate(&compiled)?;
+    let surface = surface::Surface::read(&compiled)?;
+    let fresh = code::generate(&compiled, &surface)?;
     tree::settle(&root.join("crates/proto/src/gen"), &fresh, check, "cargo xtask proto")
 }

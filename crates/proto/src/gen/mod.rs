@@ -31,3 +31,17 @@ pub mod tenantry {
         }
     }
 }
+mod validators {
+    use super::*;
+    include!("validate_impl.rs");
+    include!("unconstrained.rs");
+}
+pub(crate) mod policy_table {
+    include!("policy.rs");
+}
+pub(crate) mod event_table {
+    include!("events.rs");
+}
+pub(crate) mod pii_table {
+    include!("pii.rs");
+}

@@ -666,6 +666,8 @@ pub mod tenant_service_client {
             self.inner.unary(req, path, codec).await
         }
         /// Blocks every request of a tenant's members and service accounts within a second. Nothing is deleted.
+        ///
+        /// Suspending a suspended tenant changes nothing.
         pub async fn suspend_tenant(
             &mut self,
             request: impl tonic::IntoRequest<super::SuspendTenantRequest>,
@@ -690,7 +692,7 @@ pub mod tenant_service_client {
                 .insert(GrpcMethod::new("tenant.v1.TenantService", "SuspendTenant"));
             self.inner.unary(req, path, codec).await
         }
-        /// Lifts a suspension.
+        /// Lifts a suspension. Reactivating an active tenant changes nothing.
         pub async fn reactivate_tenant(
             &mut self,
             request: impl tonic::IntoRequest<super::ReactivateTenantRequest>,
@@ -758,6 +760,8 @@ pub mod tenant_service_server {
             tonic::Status,
         >;
         /// Blocks every request of a tenant's members and service accounts within a second. Nothing is deleted.
+        ///
+        /// Suspending a suspended tenant changes nothing.
         async fn suspend_tenant(
             &self,
             request: tonic::Request<super::SuspendTenantRequest>,
@@ -765,7 +769,7 @@ pub mod tenant_service_server {
             tonic::Response<super::SuspendTenantResponse>,
             tonic::Status,
         >;
-        /// Lifts a suspension.
+        /// Lifts a suspension. Reactivating an active tenant changes nothing.
         async fn reactivate_tenant(
             &self,
             request: tonic::Request<super::ReactivateTenantRequest>,

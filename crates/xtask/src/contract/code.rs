@@ -5,10 +5,29 @@ use std::fs;
 use anyhow::{Context as _, Result};
 
 use super::compile::Compiled;
+use super::surface::Surface;
+use super::tables;
 use crate::tree::{self, Content};
 
+/// What is included beside the modules of the packages.
+const TAIL: &str = r#"mod validators {
+    use super::*;
+    include!("validate_impl.rs");
+    include!("unconstrained.rs");
+}
+pub(crate) mod policy_table {
+    include!("policy.rs");
+}
+pub(crate) mod event_table {
+    include!("events.rs");
+}
+pub(crate) mod pii_table {
+    include!("pii.rs");
+}
+"#;
+
 /// Everything that belongs into `crates/proto/src/gen`.
-pub fn generate(compiled: &Compiled) -> Result<Content> {
+pub fn generate(compiled: &Compiled, surface: &Surface) -> Result<Content> {
     let dir = tempfile::tempdir()?;
     let mut config = tonic_prost_build::Config::new();
     config.enable_type_names();
@@ -28,6 +47,17 @@ pub fn generate(compiled: &Compiled) -> Result<Content> {
         .fail_on_runtime_only(true)
         .compile()
         .context("validators")?;
+    let validators = fs::read_to_string(dir.path().join("validate_impl.rs"))?;
+    for (name, text) in [
+        ("policy.rs", tables::policies(surface)),
+        ("events.rs", tables::events(surface)),
+        ("pii.rs", tables::pii(surface)),
+        ("unconstrained.rs", tables::unconstrained(surface, &validators)),
+    ] {
+        fs::write(dir.path().join(name), text)?;
+    }
+    let modules = dir.path().join("mod.rs");
+    fs::write(&modules, fs::read_to_string(&modules)? + TAIL)?;
     fs::write(dir.path().join("descriptors.bin"), &compiled.bytes)?;
     tree::content(dir.path())
 }
