@@ -49,7 +49,7 @@ require_ports() {
   done
   if ((taken == 0)); then return; fi
   if ((taken > 1)); then
-    printf 'dev: to move all ports at once: TENANTRY_PORT_OFFSET=100 ./dev <command> (remembered in .dev/env once that file is made)\n' >&2
+    printf 'dev: to move all ports at once: TENANTRY_PORT_OFFSET=100 ./dev <command> (remembered in .dev/env)\n' >&2
   fi
   exit 1
 }

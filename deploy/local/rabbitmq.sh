@@ -69,9 +69,20 @@ rabbit_answers() {
 rabbit_stop() {
   local pid
   pid=$(pid_in "$STATE/rabbitmq/node.pid")
-  process_is "$pid" "$(rabbit_marker)" || return 0
   # The Erlang machine shuts its applications down in order on SIGTERM.
   stop_process "$pid" "$(rabbit_marker)" rabbitmq 40
   rm -f "$STATE/rabbitmq/node.pid"
-  (rabbit_exec epmd -kill) >/dev/null 2>&1 || true
+  rabbit_stop_name_server
+}
+
+# The name server outlives its node, also one that crashed. It carries the environment that started it.
+rabbit_stop_name_server() {
+  local comm pid
+  for comm in /proc/[0-9]*/comm; do
+    [[ $(cat "$comm" 2>/dev/null) == epmd ]] || continue
+    pid=${comm%/comm} pid=${pid#/proc/}
+    if grep -qzxF "HOME=$STATE/rabbitmq" "/proc/$pid/environ" 2>/dev/null; then
+      stop_process "$pid" epmd "rabbitmq's name server" 5
+    fi
+  done
 }

@@ -9,6 +9,14 @@ server_running() {
   esac
 }
 
+any_server_running() {
+  local name
+  for name in postgres postgres-test redis rabbitmq; do
+    server_running "$name" && return 0
+  done
+  return 1
+}
+
 server_port() {
   case $1 in
     postgres) printf '%s' "$TENANTRY_PG_PORT" ;;
@@ -78,6 +86,7 @@ ensure_servers() {
       require_same_port "$name"
     else
       missing+=("$name")
+      [[ $name != rabbitmq ]] || rabbit_stop_name_server
       mapfile -t -O "${#needs[@]}" needs < <(server_port_needs "$name")
     fi
   done

@@ -15,8 +15,7 @@ AMQP_PORT_COUNT=3
 offset_is_free() {
   local entry port
   for entry in "${PORTS[@]}"; do
-    port=$((${entry#*:} + $1))
-    port_is_open "$port" && return 1
+    port_is_open $((${entry#*:} + $1)) && return 1
   done
   for ((port = 55672 + $1; port < 55672 + $1 + AMQP_PORT_COUNT; port++)); do
     port_is_open "$port" && return 1
@@ -24,12 +23,14 @@ offset_is_free() {
   return 0
 }
 
+require_offset() {
+  [[ $1 =~ ^[0-9]{1,4}$ ]] || fail "TENANTRY_PORT_OFFSET must be a number from 0 to 9999, not '$1'"
+}
+
 # An automatic build cannot be asked, so there the first free block of ports is taken.
 choose_offset() {
   local offset
   if [[ -n ${TENANTRY_PORT_OFFSET:-} ]]; then
-    [[ $TENANTRY_PORT_OFFSET =~ ^[0-9]+$ && $TENANTRY_PORT_OFFSET -le 5000 ]] ||
-      fail "TENANTRY_PORT_OFFSET must be a number from 0 to 5000, not '$TENANTRY_PORT_OFFSET'"
     printf '%s' "$TENANTRY_PORT_OFFSET"
     return
   fi
@@ -44,12 +45,12 @@ choose_offset() {
   printf 0
 }
 
+# shellcheck disable=SC2016  # the expansions belong into the file
 write_ports() {
-  local entry offset
-  offset=$(choose_offset)
+  local entry
+  printf 'TENANTRY_PORT_OFFSET=%d\n' "$(choose_offset)"
   for entry in "${PORTS[@]}"; do
-    # shellcheck disable=SC2016  # the expansion belongs into the file
-    printf 'TENANTRY_%s_PORT=${TENANTRY_%s_PORT:-%d}\n' "${entry%%:*}" "${entry%%:*}" "$((${entry#*:} + offset))"
+    printf 'TENANTRY_%s_PORT=${TENANTRY_%s_PORT:-$((%d + TENANTRY_PORT_OFFSET))}\n' "${entry%%:*}" "${entry%%:*}" "${entry#*:}"
   done
 }
 
@@ -72,7 +73,7 @@ write_settings() {
 # Settings of this checkout for development. Made once by ./dev with random secrets; edit freely, never commit.
 # Deleting this file alone locks the platform out of its data: use ./dev reset.
 
-# Ports. The environment wins over the numbers here. RabbitMQ also takes the two ports after its own.
+# Ports. The environment wins over each of them; an offset given there is remembered here. RabbitMQ also takes the two ports after its own.
 $(write_ports)
 
 # Passwords of the private servers' own administrators.
@@ -116,6 +117,7 @@ EOF
 
 ensure_settings() {
   local made
+  require_offset "${TENANTRY_PORT_OFFSET:-0}"
   if [[ ! -e $STATE/env ]]; then
     if [[ -e $STATE/postgres || -e $STATE/rabbitmq/mnesia ]]; then
       fail ".dev/env is missing but data made with its passwords exists; restore the file, or start over with ./dev reset"
@@ -125,6 +127,10 @@ ensure_settings() {
     (umask 077 && write_settings >"$made") || fail "cannot write .dev/env"
     mv "$made" "$STATE/env"
     note "settings written to .dev/env"
+  elif [[ -n ${TENANTRY_PORT_OFFSET:-} ]] && ! grep -qx "TENANTRY_PORT_OFFSET=$TENANTRY_PORT_OFFSET" "$STATE/env"; then
+    ! any_server_running || fail "servers of this checkout run on other ports; run ./dev down before moving them"
+    # Remembered, so that the next command finds the same servers.
+    sed -i "s/^TENANTRY_PORT_OFFSET=.*/TENANTRY_PORT_OFFSET=$TENANTRY_PORT_OFFSET/" "$STATE/env"
   fi
   load_settings
 }
@@ -137,9 +143,10 @@ load_settings() {
   set +a
 }
 
+# Ports stay: a ./dev inside the command must find the same servers.
 unset_settings() {
   local name
   while read -r name; do
-    unset "$name"
+    [[ $name == TENANTRY_*_PORT ]] || unset "$name"
   done < <(sed -nE 's/^([A-Z][A-Z0-9_]*)=.*/\1/p' "$STATE/env")
 }

@@ -7,6 +7,14 @@ stack_running() { process_is "$(pid_in "$STATE/run/stack.pid")" "$(stack_marker)
 stack_url() { printf 'http://127.0.0.1:%s' "$TENANTRY_HTTP_PORT"; }
 stack_answers() { curl --fail --silent --max-time 2 --output /dev/null "$(stack_url)/health/ready"; }
 
+# The ports that the running platform was started with, which another terminal need not repeat.
+load_stack_ports() {
+  if stack_running && [[ -r $STATE/run/stack.ports ]]; then
+    # shellcheck disable=SC1091  # made by start_stack
+    . "$STATE/run/stack.ports"
+  fi
+}
+
 # Its draining takes up to 25 s by design.
 STACK_STOP_SECONDS=35
 
@@ -27,6 +35,7 @@ start_stack() {
   fi
   STACK_PID=$!
   printf '%s\n' "$STACK_PID" >"$STATE/run/stack.pid"
+  printf 'TENANTRY_HTTP_PORT=%s\nTENANTRY_ADMIN_PORT=%s\n' "$TENANTRY_HTTP_PORT" "$TENANTRY_ADMIN_PORT" >"$STATE/run/stack.ports"
 }
 
 await_stack() {
