@@ -1,0 +1,58 @@
+//! How a service reaches its part of the database.
+
+use std::time::Duration;
+
+use runtime::settings::Reader;
+use secrecy::SecretString;
+
+/// Connection settings of one service. The roles and the schema are named after the service.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Connection string of `<service>_app`, the role that serves requests.
+    pub url: SecretString,
+    /// Connection string of `<service>_relay`, which empties the outbox.
+    pub relay_url: SecretString,
+    /// Connection string of `<service>_owner`; only `migrate` needs it.
+    pub owner_url: Option<SecretString>,
+    /// The schema, which is also the name of the service and the source of its events.
+    pub schema: String,
+    /// Connections at most. PostgreSQL spends about 10 MiB on each, and two cores keep about ten busy.
+    pub pool_max: u32,
+    /// How long a request waits for a free connection before it is told to come back later.
+    pub acquire_timeout: Duration,
+    /// Whether the process migrates before it serves: for laptops and Compose, never for a cluster.
+    pub migrate_on_startup: bool,
+}
+
+/// Connections of one process at most, unless the setting says otherwise.
+const POOL_MAX_DEFAULT: u32 = 10;
+/// Waiting longer than this for a connection only makes a queue longer.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(1);
+
+impl Config {
+    /// Reads the settings of a service; `service` is its name in any case, for example `AUTH`.
+    pub fn read(reader: &mut Reader, service: &str) -> Self {
+        let prefix = service.to_ascii_uppercase();
+        let schema = service.to_ascii_lowercase();
+        let url = |role: &str| format!("connection string of the role {schema}_{role}, postgres://{schema}_{role}:password@host:5432/database");
+        Self {
+            url: reader.secret(&format!("{prefix}_DB_URL"), &url("app")),
+            relay_url: reader.secret(&format!("{prefix}_DB_RELAY_URL"), &url("relay")),
+            owner_url: reader.optional_secret(&format!("{prefix}_DB_OWNER_URL"), &format!("{}; only migrations need it", url("owner"))),
+            pool_max: reader.number(
+                &format!("{prefix}_DB_POOL_MAX"),
+                POOL_MAX_DEFAULT,
+                1..=500,
+                "connections at most; the sum over all processes stays below max_connections of the server",
+            ),
+            acquire_timeout: reader.duration_ms(
+                &format!("{prefix}_DB_ACQUIRE_TIMEOUT_MS"),
+                ACQUIRE_TIMEOUT,
+                Duration::from_millis(10)..=Duration::from_secs(30),
+                "how long a request waits for a free connection before it is told to come back later",
+            ),
+            migrate_on_startup: reader.flag("MIGRATE_ON_STARTUP", false, "migrate before serving; for laptops and Compose, a cluster runs `migrate` as a job"),
+            schema,
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! The handle that a service holds.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kernel::{Clock, Error, ErrorCode, Ids, RequestContext, Result, TenantId};
+use secrecy::ExposeSecret as _;
+use sqlx::Executor as _;
+
+use crate::classify::classify;
+use crate::config::Config;
+use crate::pool::{self, Pool};
+use crate::read::Read;
+use crate::setup::{checked_name, options};
+use crate::statements::Statements;
+use crate::tx::Tx;
+
+/// The statement timeout of the runtime roles; a request that has less time left gets less.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Days that a consumer's memory of applied events lasts; later duplicates are replays that somebody asked for.
+const INBOX_DAYS: i32 = 30;
+/// Rows that one sweep removes of each table at most, so that it stays far from the statement timeout.
+const SWEEP_ROWS: i32 = 5_000;
+
+/// One service's part of the database. Cloning is cheap.
+#[derive(Clone)]
+pub struct Db(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) pool: Pool,
+    pub(crate) ids: Ids,
+    pub(crate) clock: Clock,
+    pub(crate) schema: String,
+    pub(crate) statements: Statements,
+}
+
+impl Db {
+    /// Connects as the runtime role.
+    ///
+    /// Fails when the role could see through row level security, when a tenant's table is not protected, or when the connection string cannot be read.
+    /// A server that is down is no failure: each use answers `Unavailable` until it is back, and [`Db::ping`] tells readiness.
+    pub async fn connect(config: &Config, ids: Ids, clock: Clock) -> Result<Self> {
+        let schema = checked_name(&config.schema)?;
+        let options = options("the database url", config.url.expose_secret())?.application_name(schema);
+        match pool::examine(&options, schema).await {
+            Ok(()) => {}
+            Err(error) if error.is_unreachable() => {
+                tracing::warn!(schema, %error, "the database cannot be reached; going on, and trying again at each request");
+            }
+            Err(error) => return Err(error.into()),
+        }
+        let pool = Pool::new(options, config.pool_max.max(1), config.acquire_timeout);
+        Ok(Self(Arc::new(Inner { pool, ids, clock, schema: schema.to_owned(), statements: Statements::new(schema) })))
+    }
+
+    /// Opens a transaction within the caller's tenant, in one round trip. `TENANT_REQUIRED` without one.
+    pub async fn tenant(&self, ctx: &RequestContext) -> Result<Tx> {
+        self.begin(ctx, ctx.require_tenant()?).await
+    }
+
+    /// Opens a transaction within `tenant_id`, whatever tenant the caller is bound to: for a worker, for platform staff, and for use cases that lead into a tenant
+    /// (accepting an invitation). The use case has checked that the caller may.
+    pub async fn tenant_of(&self, ctx: &RequestContext, tenant_id: TenantId) -> Result<Tx> {
+        self.begin(ctx, tenant_id).await
+    }
+
+    /// Opens a transaction in the platform's own scope: global tables, and rows of the nil tenant. No tenant's row is visible in it.
+    ///
+    /// `reason` says to a reader of the code and of the trace why no tenant is given.
+    pub async fn across_tenants(&self, ctx: &RequestContext, reason: &'static str) -> Result<Tx> {
+        tracing::debug!(reason, "a transaction across tenants");
+        self.begin(ctx, TenantId::PLATFORM).await
+    }
+
+    /// Starts a read by one statement, in one round trip and without a transaction, within the caller's tenant or else the platform's scope.
+    pub fn read<'a>(&'a self, ctx: &RequestContext, sql: &'static str) -> Read<'a> {
+        Read::new(self, ctx.tenant_id().unwrap_or(TenantId::PLATFORM), sql)
+    }
+
+    /// Answers whether the server takes statements from us.
+    pub async fn ping(&self) -> Result<()> {
+        let mut tries = self.0.pool.size();
+        loop {
+            let mut lease = self.0.pool.lease().await.map_err(classify)?;
+            match lease.connection().execute("select 1").await {
+                Ok(_) => {
+                    self.0.pool.keep(lease);
+                    return Ok(());
+                }
+                Err(error) if crate::classify::is_broken_connection(&error) && tries > 0 => tries -= 1,
+                Err(error) => return Err(classify(error)),
+            }
+        }
+    }
+
+    /// Removes expired idempotency keys and the memory of old events, of all tenants. Answers how many rows; call again while it is not zero.
+    pub async fn sweep_expired(&self, ctx: &RequestContext) -> Result<u64> {
+        let mut tx = self.across_tenants(ctx, "expiry knows no tenant").await?;
+        let removed: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(self.0.statements.sweep.as_str()))
+            .bind(self.0.clock.now())
+            .bind(INBOX_DAYS)
+            .bind(SWEEP_ROWS)
+            .fetch_one(tx.conn())
+            .await
+            .map_err(classify)?;
+        tx.commit().await?;
+        Ok(removed.unsigned_abs())
+    }
+
+    /// Connections that serve somebody right now, and how many there can be.
+    pub fn pool_use(&self) -> (u64, u64) {
+        (self.0.pool.in_use(), u64::from(self.0.pool.size()))
+    }
+
+    /// The schema, which is also the service's name.
+    pub fn schema(&self) -> &str {
+        &self.0.schema
+    }
+
+    /// Closes all connections. Transactions that are open finish first.
+    pub async fn close(&self) {
+        self.0.pool.close().await;
+    }
+
+    pub(crate) async fn begin(&self, ctx: &RequestContext, tenant_id: TenantId) -> Result<Tx> {
+        let mut statement = format!("BEGIN; SET LOCAL app.tenant_id = '{}'", tenant_id.uuid());
+        if let Some(deadline) = ctx.deadline() {
+            let left = deadline.saturating_duration_since(self.0.clock.instant());
+            if left.is_zero() {
+                return Err(Error::new(ErrorCode::DeadlineExceeded, "request.deadline", "the operation took too long"));
+            }
+            if left < STATEMENT_TIMEOUT {
+                statement.push_str(&format!("; SET LOCAL statement_timeout = {}", left.as_millis().max(1)));
+            }
+        }
+        let begun = self.0.pool.begin(statement).await.map_err(classify)?;
+        Ok(Tx::new(self.clone(), ctx.clone(), tenant_id, begun))
+    }
+}

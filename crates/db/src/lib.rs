@@ -1,0 +1,37 @@
+//! PostgreSQL for a service: the tenant transaction, the outbox, idempotency, migrations and what proves that tenants stay apart.
+//!
+//! The pool is private. [`Db::tenant`] is the way to an executor, [`Db::across_tenants`] the loud one, and [`Db::read`] the fast one for
+//! single statements; all three set the tenant that row level security compares with. README.md shows a service author what to write.
+#![warn(missing_docs)]
+
+pub mod bootstrap;
+pub mod cursor;
+pub mod gate;
+
+mod classify;
+mod config;
+mod envelope;
+mod handle;
+mod migrate;
+mod once;
+mod outbox;
+mod pool;
+mod read;
+mod setup;
+mod statements;
+mod tx;
+
+pub use bootstrap::{ServiceRoles, bootstrap};
+pub use classify::{classify, foreign_key_violation, unique_violation};
+pub use config::Config;
+pub use envelope::{ENVELOPE_BYTES_MAX, Envelope};
+pub use handle::Db;
+pub use migrate::{migrate, migrate_with_patience};
+pub use once::{IDEMPOTENCY_KEY_HOURS, Once};
+pub use outbox::{Backlog, Leader, Outbox, OutboxRow};
+pub use read::Read;
+pub use setup::SetupError;
+pub use tx::{AuditEntry, Tx};
+
+/// The type of what [`Tx::conn`] lends, so that services name no driver type in their signatures.
+pub type Connection = sqlx::PgConnection;

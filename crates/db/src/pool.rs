@@ -1,0 +1,217 @@
+//! The private pool, with what sqlx 0.9 leaves open closed.
+//!
+//! Two defects of sqlx 0.9.0 would mix tenants (upstream issues 4385 and 4393). A `begin` that is dropped while BEGIN is in flight hands the connection back inside an
+//! open transaction with the tenant still set, and a statement that fails after BEGIN leaves the connection aborted for ever. So BEGIN runs in
+//! a task of its own, which nobody can drop half-way, and each connection is examined before it goes back. `tests/it/hazards.rs` fails without either.
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, Postgres, Row as _, SqlSafeStr as _, Transaction};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::classify::is_broken_connection;
+use crate::setup::SetupError;
+
+/// Slower statements are logged, without their parameters (requirement DB-11).
+const SLOW_STATEMENT: Duration = Duration::from_millis(250);
+/// After this many reads a kept connection passes the pool's own examination (age, settings) once.
+const READS_BETWEEN_CHECKS: u32 = 256;
+
+/// Simple protocol on purpose: now() equals statement_timestamp() only outside a transaction, and a prepared statement takes two messages.
+/// Answers in one round trip: no tenant is left, and no transaction is open or aborted.
+const IS_CLEAN: &str = "select coalesce(current_setting('app.tenant_id', true), '') = '' and now() = statement_timestamp()";
+
+/// The roles by which the session could get around row level security; null when there are none.
+const UNFIT_BECAUSE: &str = "select string_agg(distinct case \
+       when m.rolsuper then 'is superuser' || case when m.rolname = session_user then '' else ' through ' || m.rolname end \
+       when m.rolbypassrls then 'has BYPASSRLS' || case when m.rolname = session_user then '' else ' through ' || m.rolname end \
+       else 'owns tables' || case when m.rolname = session_user then '' else ' through ' || m.rolname end end, ', ') \
+     from pg_catalog.pg_roles m where (pg_catalog.pg_has_role(session_user, m.oid, 'member') or m.rolname = current_user) and (m.rolsuper or m.rolbypassrls or exists ( \
+       select from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
+       where c.relowner = m.oid and n.nspname !~ '^pg_' and n.nspname <> 'information_schema'))";
+
+/// A pool whose connections nobody outside of this crate can get.
+#[derive(Clone)]
+pub(crate) struct Pool(Arc<Inner>);
+
+struct Inner {
+    connections: PgPool,
+    /// One per connection, so that a connection kept in `warm` can never starve somebody who waits in sqlx's own queue:
+    /// whoever holds a permit finds a connection either in `warm` or in `connections`.
+    permits: Arc<Semaphore>,
+    /// Connections that finished a read and are known to be clean; they skip the examination, which would cost more than the read.
+    warm: Mutex<Vec<Kept>>,
+    acquire_timeout: Duration,
+    size: u32,
+    /// Set when the server turned out to know our role as an unfit one.
+    refused: Arc<OnceLock<String>>,
+}
+
+struct Kept {
+    connection: PoolConnection<Postgres>,
+    reads: u32,
+}
+
+/// A connection on loan, with the right to it.
+pub(crate) struct Lease {
+    kept: Kept,
+    permit: OwnedSemaphorePermit,
+}
+
+impl Lease {
+    pub(crate) fn connection(&mut self) -> &mut PgConnection {
+        &mut self.kept.connection
+    }
+}
+
+/// An open transaction, with the right to its connection.
+pub(crate) struct Begun {
+    pub(crate) transaction: Transaction<'static, Postgres>,
+    pub(crate) permit: OwnedSemaphorePermit,
+}
+
+impl Pool {
+    /// Opens nothing yet.
+    pub(crate) fn new(options: PgConnectOptions, size: u32, acquire_timeout: Duration) -> Self {
+        let refused = Arc::new(OnceLock::new());
+        let noted = Arc::clone(&refused);
+        let options = options
+            .log_statements(tracing::log::LevelFilter::Off)
+            .log_slow_statements(tracing::log::LevelFilter::Warn, SLOW_STATEMENT);
+        let connections = PgPoolOptions::new()
+            .max_connections(size)
+            .acquire_timeout(acquire_timeout)
+            // A connection that died while idle is found at its first use and replaced there, which spares each request a round trip.
+            .test_before_acquire(false)
+            .after_connect(move |connection, _| {
+                let noted = Arc::clone(&noted);
+                Box::pin(async move {
+                    match unfit_because(connection).await? {
+                        None => Ok(()),
+                        Some(why) => Err(sqlx::Error::Configuration(noted.get_or_init(|| why).clone().into())),
+                    }
+                })
+            })
+            .after_release(|connection, _| {
+                Box::pin(async move { connection.fetch_one(sqlx::raw_sql(IS_CLEAN)).await?.try_get_unchecked::<bool, _>(0) })
+            })
+            .connect_lazy_with(options);
+        let permits = Arc::new(Semaphore::new(size as usize));
+        Self(Arc::new(Inner { connections, permits, warm: Mutex::new(Vec::new()), acquire_timeout, size, refused }))
+    }
+
+    /// Lends a connection, or fails within the acquire timeout.
+    #[expect(clippy::disallowed_methods, reason = "the pool is private to this module; everybody else begins with Db")]
+    pub(crate) async fn lease(&self) -> Result<Lease, sqlx::Error> {
+        let permit = Arc::clone(&self.0.permits).acquire_owned();
+        let permit = tokio::time::timeout(self.0.acquire_timeout, permit).await.map_err(|_| sqlx::Error::PoolTimedOut)?;
+        let permit = permit.map_err(|_| sqlx::Error::PoolClosed)?;
+        let kept = self.0.warm.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let kept = match kept {
+            Some(kept) => kept,
+            None => Kept { connection: self.0.connections.acquire().await.map_err(|e| self.explain(e))?, reads: 0 },
+        };
+        Ok(Lease { kept, permit })
+    }
+
+    /// A role that turned unfit while we ran shows as a timeout in sqlx; this says what it is.
+    fn explain(&self, error: sqlx::Error) -> sqlx::Error {
+        match self.0.refused.get() {
+            Some(why) => sqlx::Error::Configuration(format!("the database role {why}").into()),
+            None => error,
+        }
+    }
+
+    /// Takes back a connection that has just finished a statement outside of any transaction.
+    pub(crate) fn keep(&self, lease: Lease) {
+        let Lease { mut kept, permit } = lease;
+        kept.reads += 1;
+        if kept.reads < READS_BETWEEN_CHECKS && !self.0.connections.is_closed() {
+            self.0.warm.lock().unwrap_or_else(PoisonError::into_inner).push(kept);
+        }
+        // Only now: the permit promises that the connection can be found.
+        drop(permit);
+    }
+
+    /// Opens a transaction by `statement`, which begins with BEGIN, in one round trip.
+    #[expect(clippy::disallowed_methods, reason = "BEGIN must outlive a caller that goes away; the task ends with its statement")]
+    pub(crate) async fn begin(&self, statement: String) -> Result<Begun, sqlx::Error> {
+        let pool = self.clone();
+        match tokio::spawn(async move { pool.begin_undisturbed(statement).await }).await {
+            Ok(begun) => begun,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => Err(sqlx::Error::PoolClosed),
+            },
+        }
+    }
+
+    async fn begin_undisturbed(&self, statement: String) -> Result<Begun, sqlx::Error> {
+        let mut tries = self.0.size;
+        loop {
+            let Lease { kept, permit } = self.lease().await?;
+            let begin = Transaction::begin(kept.connection, Some(AssertSqlSafe(statement.clone()).into_sql_str()));
+            match begin.await {
+                Ok(transaction) => return Ok(Begun { transaction, permit }),
+                // Nothing has happened yet, so another connection may do it; after a restart of the server all idle ones are dead.
+                Err(error) if is_broken_connection(&error) && tries > 0 => tries -= 1,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// How often a read may be tried again on another connection.
+    pub(crate) fn size(&self) -> u32 {
+        self.0.size
+    }
+
+    /// Connections that serve somebody right now.
+    pub(crate) fn in_use(&self) -> u64 {
+        u64::from(self.0.size).saturating_sub(self.0.permits.available_permits() as u64)
+    }
+
+    /// Closes every connection; whoever asks afterwards gets `Unavailable`.
+    pub(crate) async fn close(&self) {
+        self.0.permits.close();
+        let kept = std::mem::take(&mut *self.0.warm.lock().unwrap_or_else(PoisonError::into_inner));
+        drop(kept);
+        self.0.connections.close().await;
+    }
+}
+
+/// What makes the session's role unfit to serve requests.
+pub(crate) async fn unfit_because(connection: &mut PgConnection) -> Result<Option<String>, sqlx::Error> {
+    connection.fetch_one(sqlx::raw_sql(UNFIT_BECAUSE)).await?.try_get_unchecked(0)
+}
+
+/// Examines role and tables once at start. A server that cannot be reached is no reason to give up: it is examined at its first connection.
+pub(crate) async fn examine(options: &PgConnectOptions, schema: &str) -> Result<(), SetupError> {
+    let mut connection = match tokio::time::timeout(Duration::from_secs(2), options.clone().disable_statement_logging().connect()).await {
+        Ok(connection) => connection.map_err(SetupError::server("while connecting to PostgreSQL"))?,
+        Err(_) => return Err(SetupError::Server { doing: "while connecting to PostgreSQL", source: sqlx::Error::PoolTimedOut }),
+    };
+    let asking = SetupError::server("while checking the database role");
+    if let Some(why) = unfit_because(&mut connection).await.map_err(asking)? {
+        return Err(SetupError::Role { role: options.get_username().to_owned(), why });
+    }
+    let asking = SetupError::server("while checking row level security");
+    let unprotected: Option<String> = sqlx::query_scalar(
+        "select string_agg(c.oid::regclass::text, ', ') from pg_catalog.pg_class c \
+         where c.relnamespace = (select oid from pg_catalog.pg_namespace where nspname = $1) and c.relkind in ('r', 'p') \
+           and exists (select from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attname = 'tenant_id' and not a.attisdropped) \
+           and not (c.relforcerowsecurity and pg_catalog.row_security_active(c.oid))",
+    )
+    .bind(schema)
+    .fetch_one(&mut connection)
+    .await
+    .map_err(asking)?;
+    // The answer is in; a polite goodbye that fails changes nothing.
+    drop(connection.close().await);
+    match unprotected {
+        Some(tables) => Err(SetupError::Unprotected { tables }),
+        None => Ok(()),
+    }
+}

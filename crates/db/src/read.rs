@@ -1,0 +1,82 @@
+//! Reads by one statement: the tenant is set and the rows are read in the same round trip, without a transaction.
+
+use kernel::{Error, Result, TenantId};
+use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::{Arguments as _, AssertSqlSafe, Encode, FromRow, Postgres, Type};
+
+use crate::classify::{classify, is_broken_connection};
+use crate::handle::Db;
+
+/// One read, from [`Db::read`]: `db.read(ctx, "select .. where id = $1").bind(id).optional::<Row>().await?`.
+#[must_use = "a read does nothing until it is awaited by `optional` or `all`"]
+pub struct Read<'a> {
+    db: &'a Db,
+    tenant_id: TenantId,
+    sql: &'static str,
+    arguments: PgArguments,
+    problem: Option<sqlx::error::BoxDynError>,
+}
+
+impl<'a> Read<'a> {
+    pub(crate) fn new(db: &'a Db, tenant_id: TenantId, sql: &'static str) -> Self {
+        Self { db, tenant_id, sql, arguments: PgArguments::default(), problem: None }
+    }
+
+    /// Binds the next parameter: the first call is `$1`.
+    pub fn bind<T>(mut self, value: T) -> Self
+    where
+        T: for<'q> Encode<'q, Postgres> + Type<Postgres>,
+    {
+        if let Err(problem) = self.arguments.add(value) {
+            self.problem.get_or_insert(problem);
+        }
+        self
+    }
+
+    /// The row, if there is one.
+    pub async fn optional<T>(self) -> Result<Option<T>>
+    where
+        T: for<'r> FromRow<'r, PgRow> + Send + Unpin,
+    {
+        Ok(self.all().await?.into_iter().next())
+    }
+
+    /// All rows; the statement says how many at most.
+    pub async fn all<T>(mut self) -> Result<Vec<T>>
+    where
+        T: for<'r> FromRow<'r, PgRow> + Send + Unpin,
+    {
+        if let Some(problem) = self.problem.take() {
+            return Err(Error::internal(problem).context("while binding a parameter"));
+        }
+        let tenant_parameter = self.arguments.len() + 1;
+        self.arguments.add(self.tenant_id.uuid()).map_err(Error::internal)?;
+        let sql = wrap(self.sql, tenant_parameter);
+        let pool = &self.db.0.pool;
+        let mut tries = pool.size();
+        loop {
+            let mut lease = pool.lease().await.map_err(classify)?;
+            let query = sqlx::query_as_with::<_, T, _>(AssertSqlSafe(sql.as_str()), self.arguments.clone());
+            match query.fetch_all(lease.connection()).await {
+                Ok(rows) => {
+                    pool.keep(lease);
+                    return Ok(rows);
+                }
+                // A read may be repeated; after a restart of the server all idle connections are dead.
+                Err(error) if is_broken_connection(&error) && tries > 0 => tries -= 1,
+                Err(error) => return Err(classify(error)),
+            }
+        }
+    }
+}
+
+/// Sets the tenant before the first row is read. `set_config(.., true)` ends with the statement, so nothing stays on the connection.
+///
+/// The lateral reference makes the setting the outer side of the join, and `offset 0` keeps the planner from pulling the query out of it.
+/// Were the order ever another one, `app.tid()` would raise; it could not show another tenant's rows.
+fn wrap(sql: &str, tenant_parameter: usize) -> String {
+    format!(
+        "with tenant as materialized (select set_config('app.tenant_id', ${tenant_parameter}::uuid::text, true) as t) \
+         select q.* from tenant cross join lateral (select * from ({sql}) as rows where tenant.t is not null offset 0) as q"
+    )
+}

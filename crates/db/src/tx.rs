@@ -1,0 +1,211 @@
+//! The tenant transaction: the only executor that a service sees.
+
+use std::fmt;
+
+use kernel::{RequestContext, Result, TenantId};
+use proto::Event;
+use proto::tenantry::api::v1::AuditRecorded;
+use serde_json::Value;
+use sqlx::{AssertSqlSafe, PgConnection};
+use uuid::Uuid;
+
+use crate::classify::classify;
+use crate::envelope::{Envelope, Origin};
+use crate::handle::Db;
+use crate::once::Reservation;
+use crate::pool::Begun;
+
+/// A transaction with a tenant set. Rolled back when dropped without [`Tx::commit`].
+#[must_use = "a transaction that is dropped is rolled back"]
+pub struct Tx {
+    begun: Begun,
+    db: Db,
+    ctx: RequestContext,
+    tenant_id: TenantId,
+    outgoing: Vec<Outgoing>,
+    pub(crate) reservation: Option<Reservation>,
+}
+
+struct Outgoing {
+    id: Uuid,
+    event_type: &'static str,
+    subject: String,
+    envelope: String,
+}
+
+/// What the audit log keeps about one action. It carries ids, never personal data.
+#[derive(Clone, Debug)]
+pub struct AuditEntry {
+    /// The tool-action key, for example `records.create`.
+    pub action: &'static str,
+    /// For example `record`.
+    pub entity_type: &'static str,
+    /// The id of what was acted on.
+    pub entity_id: String,
+    /// A JSON object of small facts, or null.
+    pub metadata: Value,
+}
+
+impl AuditEntry {
+    /// An entry without further facts.
+    pub fn new(action: &'static str, entity_type: &'static str, entity_id: impl fmt::Display) -> Self {
+        Self { action, entity_type, entity_id: entity_id.to_string(), metadata: Value::Null }
+    }
+
+    /// Adds facts: a JSON object.
+    #[must_use]
+    pub fn with(mut self, metadata: Value) -> Self {
+        self.metadata = metadata;
+        self
+    }
+}
+
+impl Tx {
+    pub(crate) fn new(db: Db, ctx: RequestContext, tenant_id: TenantId, begun: Begun) -> Self {
+        Self { begun, db, ctx, tenant_id, outgoing: Vec::new(), reservation: None }
+    }
+
+    /// The executor: `sqlx::query!(..).execute(tx.conn())`.
+    pub fn conn(&mut self) -> &mut PgConnection {
+        &mut self.begun.transaction
+    }
+
+    /// The tenant whose rows are visible; the nil tenant across tenants.
+    pub fn tenant_id(&self) -> TenantId {
+        self.tenant_id
+    }
+
+    /// Who asked for this.
+    pub fn ctx(&self) -> &RequestContext {
+        &self.ctx
+    }
+
+    /// Moves the transaction into another tenant, for the one command that brings a tenant into being: its key lies in the scope of
+    /// the caller, its rows and events in the new tenant's. What was noted before belongs to the scope before.
+    pub async fn enter(&mut self, tenant_id: TenantId) -> Result<()> {
+        self.flush().await?;
+        sqlx::query("select set_config('app.tenant_id', $1, true)")
+            .bind(tenant_id.to_string())
+            .execute(self.conn())
+            .await
+            .map_err(classify)?;
+        self.tenant_id = tenant_id;
+        Ok(())
+    }
+
+    /// Notes an event about `subject`. It is written with the commit and published after it, in the order of the calls; without a commit it never existed.
+    pub fn emit<E: Event>(&mut self, subject: impl fmt::Display, event: &E) -> Result<()> {
+        let subject = subject.to_string();
+        let inner = &self.db.0;
+        let origin =
+            Origin { ctx: &self.ctx, service: &inner.schema, tenant_id: self.tenant_id, id: inner.ids.next(), now: inner.clock.now() };
+        let envelope = Envelope::new(&origin, subject.clone(), event).encode()?;
+        self.outgoing.push(Outgoing { id: origin.id, event_type: E::TYPE, subject, envelope });
+        Ok(())
+    }
+
+    /// Notes who did what, for the audit log of the tenant.
+    pub fn audit(&mut self, entry: AuditEntry) -> Result<()> {
+        let principal = self.ctx.principal();
+        let client = self.ctx.client();
+        let metadata = match &entry.metadata {
+            Value::Null => None,
+            facts => Some(proto::json::value_to_struct(facts).map_err(|e| kernel::Error::internal(e.to_string()))?),
+        };
+        let recorded = AuditRecorded {
+            actor_type: principal.kind().to_owned(),
+            actor_id: principal.id().map(|id| id.to_string()).unwrap_or_default(),
+            action: entry.action.to_owned(),
+            entity_type: entry.entity_type.to_owned(),
+            entity_id: entry.entity_id.clone(),
+            metadata,
+            request_id: self.ctx.request_id().to_owned(),
+            trace_id: self.ctx.trace_id().unwrap_or_default().to_owned(),
+            ip: client.ip.map(|ip| ip.to_string()).unwrap_or_default(),
+            user_agent: client.user_agent.clone(),
+        };
+        self.emit(entry.entity_id, &recorded)
+    }
+
+    /// Whether `consumer` has not applied the event yet; from then on it has, if this transaction commits.
+    ///
+    /// A second delivery that runs at the same time waits for the first one, and gets `Conflict` when that takes longer than the lock timeout.
+    pub async fn first_delivery(&mut self, consumer: &str, event_id: Uuid) -> Result<bool> {
+        let db = self.db.clone();
+        let done = sqlx::query(AssertSqlSafe(db.0.statements.insert_inbox.as_str()))
+            .bind(self.tenant_id.uuid())
+            .bind(consumer)
+            .bind(event_id)
+            .bind(db.0.clock.now())
+            .execute(self.conn())
+            .await
+            .map_err(classify)?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    /// Makes everything permanent: the rows, the events and the audit entries.
+    ///
+    /// In a transaction from [`Db::once`] this stores no answer, so the same key may run again; [`Tx::commit_with`] stores it.
+    pub async fn commit(mut self) -> Result<()> {
+        self.return_to_key().await?;
+        self.forget_key().await?;
+        self.finish().await
+    }
+
+    /// Makes everything permanent, and with it the answer that a repetition of the same command gets. Like [`Tx::commit`] for a caller without a key.
+    pub async fn commit_with<R: prost::Message>(mut self, answer: &R) -> Result<()> {
+        self.return_to_key().await?;
+        self.store_answer(answer.encode_to_vec()).await?;
+        self.finish().await
+    }
+
+    /// Undoes everything, and frees the connection at once rather than in the background.
+    pub async fn rollback(self) -> Result<()> {
+        self.begun.transaction.rollback().await.map_err(classify)
+    }
+
+    pub(crate) fn db(&self) -> &Db {
+        &self.db
+    }
+
+    /// Goes back to the scope in which the key is held, after [`Tx::enter`].
+    async fn return_to_key(&mut self) -> Result<()> {
+        match self.reservation.as_ref().map(|reservation| reservation.tenant_id) {
+            Some(tenant_id) if tenant_id != self.tenant_id => self.enter(tenant_id).await,
+            _ => Ok(()),
+        }
+    }
+
+    async fn finish(mut self) -> Result<()> {
+        self.flush().await?;
+        fail::fail_point!("db::before_commit", |_| Err(kernel::Error::internal("fail point db::before_commit")));
+        let Begun { transaction, permit } = self.begun;
+        transaction.commit().await.map_err(classify)?;
+        drop(permit);
+        fail::fail_point!("db::after_commit", |_| Err(kernel::Error::internal("fail point db::after_commit")));
+        Ok(())
+    }
+
+    /// Writes all noted events by one statement.
+    async fn flush(&mut self) -> Result<()> {
+        if self.outgoing.is_empty() {
+            return Ok(());
+        }
+        let outgoing = std::mem::take(&mut self.outgoing);
+        let ids: Vec<Uuid> = outgoing.iter().map(|o| o.id).collect();
+        let types: Vec<&str> = outgoing.iter().map(|o| o.event_type).collect();
+        let subjects: Vec<&str> = outgoing.iter().map(|o| o.subject.as_str()).collect();
+        let envelopes: Vec<&str> = outgoing.iter().map(|o| o.envelope.as_str()).collect();
+        let db = self.db.clone();
+        sqlx::query(AssertSqlSafe(db.0.statements.insert_outbox.as_str()))
+            .bind(self.tenant_id.uuid())
+            .bind(ids)
+            .bind(types)
+            .bind(subjects)
+            .bind(envelopes)
+            .execute(self.conn())
+            .await
+            .map_err(classify)?;
+        Ok(())
+    }
+}
