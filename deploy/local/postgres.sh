@@ -112,6 +112,28 @@ pg_running() {
   [[ -d $STATE/$1 ]] && process_is "$(pg_pid "$1")" "-D $(pg_data "$1")"
 }
 
+# Some process still works in the data directory.
+pg_data_in_use() {
+  local cwd
+  for cwd in /proc/[0-9]*/cwd; do
+    [[ $(readlink "$cwd" 2>/dev/null) != "$1" ]] || return 0
+  done
+  return 1
+}
+
+# After a crash PostgreSQL refuses to start while any process of its user has the old pid, be it a stranger or a zombie.
+# Called only when our server does not run; its orphaned children, if any, end by themselves within moments.
+pg_clear_stale_pid() {
+  local data deadline=$((SECONDS + 10))
+  data=$(pg_data "$1")
+  as_pg test -e "$data/postmaster.pid" || return 0
+  while pg_data_in_use "$data"; do
+    ((SECONDS < deadline)) || fail "processes of a crashed $1 still use $data; end them and try again"
+    sleep 0.1
+  done
+  as_pg rm -f "$data/postmaster.pid"
+}
+
 pg_start() {
   local name=$1 port=$2 log
   log=$(pg_log "$name")

@@ -56,10 +56,11 @@ start_server() {
   case $name in
     postgres | postgres-test)
       pg_initialised "$name" || quietly "preparing $name" pg_initialise "$name"
+      pg_clear_stale_pid "$name"
       pg_configure "$name"
       pg_start "$name" "$port" >"$STATE/log/$name-start.log" 2>&1 </dev/null || {
         as_pg tail -n 5 "$(pg_log "$name")" >&2 || true
-        fail "$name did not start; see $(pg_log "$name")"
+        fail "$name did not start; the last lines of $(pg_log "$name") are above"
       }
       [[ $name != postgres ]] || pg_ensure_database "$port"
       ;;
