@@ -1,0 +1,69 @@
+//! Spans on their way out by OTLP, redacted like logs.
+
+use anyhow::Context as _;
+use opentelemetry::{KeyValue, Value};
+use opentelemetry_otlp::WithExportConfig;
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider, SpanData, SpanExporter};
+
+use super::TelemetrySettings;
+use crate::redact::{MASK, Treatment, scrub, treatment};
+
+/// Targets on the path of the export itself.
+pub(super) const QUIET: [&str; 5] = ["h2", "hyper", "tonic", "tower", "opentelemetry"];
+
+/// A provider with a batch exporter of bounded memory: when the collector is down, spans are dropped.
+pub(super) fn provider(settings: &TelemetrySettings, service: &'static str) -> anyhow::Result<SdkTracerProvider> {
+    let exporter = opentelemetry_otlp::SpanExporter::builder()
+        .with_tonic()
+        .with_endpoint(settings.otlp_endpoint.as_str())
+        .build()
+        .context("OTEL_EXPORTER_OTLP_ENDPOINT")?;
+    Ok(SdkTracerProvider::builder()
+        .with_batch_exporter(Redacting(exporter))
+        .with_sampler(Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(settings.trace_ratio))))
+        .with_resource(Resource::builder().with_service_name(service).build())
+        .build())
+}
+
+/// Passes spans on without personal data.
+#[derive(Debug)]
+pub(super) struct Redacting<E>(pub(super) E);
+
+impl<E: SpanExporter> SpanExporter for Redacting<E> {
+    fn export(&self, mut batch: Vec<SpanData>) -> impl Future<Output = OTelSdkResult> + Send {
+        for span in &mut batch {
+            redact(&mut span.attributes);
+            for event in &mut span.events.events {
+                redact(&mut event.attributes);
+                event.name = scrub(&event.name).into_owned().into();
+            }
+        }
+        self.0.export(batch)
+    }
+
+    fn shutdown(&self) -> OTelSdkResult {
+        self.0.shutdown()
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.0.force_flush()
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.0.set_resource(resource);
+    }
+}
+
+fn redact(attributes: &mut Vec<KeyValue>) {
+    attributes.retain(|attribute| treatment(attribute.key.as_str()) != Treatment::Remove);
+    for attribute in attributes {
+        if treatment(attribute.key.as_str()) == Treatment::Mask {
+            attribute.value = Value::from(MASK);
+        } else if let Value::String(text) = &attribute.value {
+            let clean = scrub(text.as_str()).into_owned();
+            attribute.value = Value::from(clean);
+        }
+    }
+}
