@@ -23,6 +23,18 @@ impl ::prost_protovalidate::Validate for auth::v1::ResolveContextRequest {
                     ),
                 );
         }
+        if let ::core::option::Option::Some(ref _val) = self.tenant_header {
+            if (*_val).chars().count() > 200usize {
+                violations
+                    .push(
+                        ::prost_protovalidate::Violation::new(
+                            "tenant_header",
+                            "string.max_len",
+                            "value length must be at most 200 characters",
+                        ),
+                    );
+            }
+        }
         if violations.is_empty() {
             Ok(())
         } else {
@@ -202,6 +214,26 @@ impl ::prost_protovalidate::Validate for auth::v1::TenantAccess {
             violation.set_message("value must be greater than or equal to 1");
             violations.push(violation);
         }
+        if self.slug.chars().count() > 40usize {
+            violations
+                .push(
+                    ::prost_protovalidate::Violation::new(
+                        "slug",
+                        "string.max_len",
+                        "value length must be at most 40 characters",
+                    ),
+                );
+        }
+        if self.name.chars().count() > 120usize {
+            violations
+                .push(
+                    ::prost_protovalidate::Violation::new(
+                        "name",
+                        "string.max_len",
+                        "value length must be at most 120 characters",
+                    ),
+                );
+        }
         {
             let _s: &str = &self.status;
             if !["active", "suspended"].contains(&_s) {
@@ -213,6 +245,40 @@ impl ::prost_protovalidate::Validate for auth::v1::TenantAccess {
                             "must be in list [\"active\", \"suspended\"]",
                         ),
                     );
+            }
+        }
+        if self.entitled_actions.len() > 1000usize {
+            violations
+                .push(
+                    ::prost_protovalidate::Violation::new(
+                        "entitled_actions",
+                        "repeated.max_items",
+                        "must have at most 1000 items",
+                    ),
+                );
+        }
+        for (_idx, _item) in self.entitled_actions.iter().enumerate() {
+            let mut _local_violations: ::std::vec::Vec<
+                ::prost_protovalidate::Violation,
+            > = ::std::vec::Vec::new();
+            {
+                let violations = &mut _local_violations;
+                if (*_item).chars().count() > 120usize {
+                    violations
+                        .push(
+                            ::prost_protovalidate::Violation::new(
+                                "",
+                                "string.max_len",
+                                "value length must be at most 120 characters",
+                            ),
+                        );
+                }
+            }
+            let _idx_u64: u64 = _idx as u64;
+            for mut _v in _local_violations {
+                _v.prepend_rule_path("repeated.items");
+                _v.prepend_index("entitled_actions", _idx_u64);
+                violations.push(_v);
             }
         }
         if violations.is_empty() {

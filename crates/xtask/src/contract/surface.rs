@@ -127,7 +127,9 @@ impl Surface {
                 continue;
             }
             open.extend(message.fields().filter_map(|field| field.kind().as_message().cloned()));
-            found.push(message);
+            if !message.is_map_entry() {
+                found.push(message);
+            }
         }
         found.sort_by(|a, b| a.full_name().cmp(b.full_name()));
         found
