@@ -91,7 +91,6 @@ install_missing() {
     quietly "installing ${packages[*]}" install_packages "${packages[@]}"
   fi
   install_pgvector
-  install_rust
 }
 
 # The oldest compiler that can build the workspace stands in Cargo.toml.

@@ -165,4 +165,5 @@ pg_remove() {
   [[ -d $STATE/$1 ]] || return 0
   home=$(pg_home "$1")
   rm -rf "${home:?}"
+  [[ ! -L $STATE/$1 ]] || rmdir --ignore-fail-on-non-empty --parents "${home%/*}" 2>/dev/null || true
 }
