@@ -67,7 +67,7 @@ macro_rules! error_codes {
 error_codes! {
     /// The input breaks one or more rules.
     ValidationError = "VALIDATION_ERROR", Invalid;
-    /// The request is not well-formed: not JSON, a duplicate key, an unknown member.
+    /// The request is not well-formed: not JSON, a duplicate key, nested too deep.
     MalformedRequest = "MALFORMED_REQUEST", Invalid;
     /// The credential and `X-Tenant-Id` or the host name disagree.
     TenantMismatch = "TENANT_MISMATCH", Invalid;
@@ -97,6 +97,8 @@ error_codes! {
     RouteNotFound = "ROUTE_NOT_FOUND", NotFound;
     /// The path exists and does not take this method.
     MethodNotAllowed = "METHOD_NOT_ALLOWED", Invalid;
+    /// The request did not arrive completely in time.
+    RequestTimeout = "REQUEST_TIMEOUT", Invalid;
     /// The body is larger than the method takes.
     PayloadTooLarge = "PAYLOAD_TOO_LARGE", Invalid;
     /// The body's media type or encoding is not one that the method takes.
