@@ -1,0 +1,12 @@
+//! What tests need: a database each, callers, time that stands still, and isolated names on the shared servers.
+//!
+//! Never a dependency of the product, only of its tests.
+#![warn(missing_docs)]
+
+mod clock;
+mod context;
+mod database;
+
+pub use clock::{clock, eventually, ids};
+pub use context::{ANN, BOB, Caller, TENANT_A, TENANT_B, context};
+pub use database::TestDb;
