@@ -8,6 +8,7 @@ use std::time::Duration;
 use kernel::{Clock, Error, Result};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, RedisError, RedisResult};
+use secrecy::ExposeSecret;
 
 use crate::breaker::{Breaker, Change};
 use crate::{Config, Keys, RateLimiter};
@@ -34,8 +35,8 @@ impl Cache {
     ///
     /// Fails only when the URL cannot be read.
     pub fn connect(config: &Config, clock: Clock) -> Result<Self> {
-        let client = redis::Client::open(config.url.as_str())
-            .map_err(|error| Error::internal(error).context("while reading REDIS_URL"))?;
+        let client = redis::Client::open(config.url.expose_secret())
+            .map_err(|error| Error::internal(error).context("REDIS_URL is not a redis:// or rediss:// URL"))?;
         let options = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(config.timeout))
             .set_response_timeout(Some(config.timeout));

@@ -1,0 +1,129 @@
+//! What a consumer has missed before its queue existed.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use kernel::{Error, Result};
+use lapin::Channel;
+use lapin::message::Delivery as Message;
+use lapin::options::{BasicGetOptions, QueueDeclareOptions, QueueDeleteOptions};
+use lapin::types::FieldTable;
+
+use crate::broker::failure;
+use crate::consume::close;
+use crate::topology::{declare_dead, declare_exchange, declare_queue};
+use crate::{Broker, Queue};
+
+/// How long to wait for another consumer that is looking through the unrouted events at the same time.
+const TURN_PAUSE: Duration = Duration::from_millis(100);
+const TURNS_MAX: u32 = 100;
+
+/// Declares everything that `queue` needs. The first time, it also copies the events that came before it into the queue.
+///
+/// On a fresh installation a service publishes its first events before the consumers are up; these are not lost.
+pub(crate) async fn declare(broker: &Broker, channel: &Channel, queue: &Queue) -> Result<()> {
+    let names = broker.names();
+    let known = exists(broker, &names.queue(queue.name)).await? && exists(broker, &names.dead(queue.name)).await?;
+    declare_exchange(channel, names).await?;
+    declare_queue(channel, names, queue).await?;
+    if !known {
+        // Copied before the dead-letter queue is declared, so that a crash in between copies again.
+        let copied = copy_missed(broker, queue).await?;
+        if copied > 0 {
+            tracing::info!(queue = queue.name, events = copied, "a new consumer takes over events that came before it");
+        }
+    }
+    declare_dead(channel, names, queue.name).await
+}
+
+/// Asks on a channel of its own, which the broker closes when the answer is no.
+async fn exists(broker: &Broker, name: &str) -> Result<bool> {
+    const NOT_FOUND: u16 = 404;
+    let channel = broker.consuming_channel().await?;
+    let asked = channel.queue_declare(name.into(), QueueDeclareOptions::durable().passive(), FieldTable::default()).await;
+    match asked {
+        Ok(_) => {
+            close(&channel).await;
+            Ok(true)
+        }
+        Err(error) => match error.kind() {
+            lapin::ErrorKind::ProtocolError(answer) if answer.get_id() == NOT_FOUND => Ok(false),
+            _ => Err(failure(error)),
+        },
+    }
+}
+
+/// Copies matching events from the unrouted ones. The originals stay, for other consumers that are new as well.
+async fn copy_missed(broker: &Broker, queue: &Queue) -> Result<usize> {
+    let _ours = broker.turn().await;
+    let channel = take_turn(broker).await?;
+    let unrouted = broker.names().unrouted();
+    let target = broker.names().queue(queue.name);
+    let (mut held, mut seen, mut copied): (Vec<Message>, HashSet<String>, usize) = (Vec::new(), HashSet::new(), 0);
+    while let Some(found) = channel.basic_get(unrouted.as_str().into(), BasicGetOptions::default()).await.map_err(failure)? {
+        let message = found.delivery;
+        let id = message.properties.message_id().as_ref().map_or_else(String::new, |id| id.as_str().to_owned());
+        if seen.insert(id) && queue.bindings.iter().any(|pattern| matches(pattern, message.routing_key.as_str())) {
+            broker.publisher().put(broker, &target, &message.data, message.properties.clone()).await?;
+            copied += 1;
+        }
+        held.push(message);
+    }
+    let deleted = channel.queue_delete(turn_name(broker).as_str().into(), QueueDeleteOptions::default()).await;
+    deleted.map_err(failure)?;
+    // Closing returns what is held.
+    close(&channel).await;
+    Ok(copied)
+}
+
+/// Only one consumer looks at a time: what one holds, another would not see. Within a process a mutex sees to that, between processes
+/// an exclusive queue, which ends with its connection at the latest.
+async fn take_turn(broker: &Broker) -> Result<Channel> {
+    for _ in 0..TURNS_MAX {
+        let channel = broker.consuming_channel().await?;
+        let declared = channel
+            .queue_declare(turn_name(broker).as_str().into(), QueueDeclareOptions::exclusive(), FieldTable::default())
+            .await;
+        if declared.is_ok() {
+            return Ok(channel);
+        }
+        tokio::time::sleep(TURN_PAUSE).await;
+    }
+    Err(Error::unavailable("rabbitmq", "other consumers look through the unrouted events for too long"))
+}
+
+fn turn_name(broker: &Broker) -> String {
+    format!("{}.turn", broker.names().unrouted())
+}
+
+/// Whether a topic pattern (`*` one word, `#` any number) matches a routing key.
+fn matches(pattern: &str, key: &str) -> bool {
+    fn words(pattern: &[&str], key: &[&str]) -> bool {
+        match (pattern.split_first(), key.split_first()) {
+            (None, None) => true,
+            (Some((&"#", rest)), _) => words(rest, key) || key.split_first().is_some_and(|(_, tail)| words(pattern, tail)),
+            (Some((&head, rest)), Some((&word, tail))) => (head == "*" || head == word) && words(rest, tail),
+            (None, Some(_)) | (Some(_), None) => false,
+        }
+    }
+    words(&pattern.split('.').collect::<Vec<_>>(), &key.split('.').collect::<Vec<_>>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_match_as_the_broker_matches_them() {
+        let check = |pattern, key, expected| assert_eq!(matches(pattern, key), expected, "{pattern} {key}");
+        check("user.created", "user.created", true);
+        check("user.*", "user.created", true);
+        check("user.*", "user.email.verified", false);
+        check("user.#", "user.email.verified", true);
+        check("#", "anything.at.all", true);
+        check("*.created", "user.created", true);
+        check("*.created", "user.deleted", false);
+        check("user.#", "user", true);
+        check("user.created", "user", false);
+    }
+}
