@@ -62,6 +62,11 @@ impl Outbox {
         Ok(Self { options, schema })
     }
 
+    /// The service whose outbox this is.
+    pub fn schema(&self) -> &str {
+        &self.schema
+    }
+
     /// Waits until this process leads: until the server can be reached and no other process holds the lock. `None` when `shutdown` begins first.
     ///
     /// Lock, queue and notifications share one session, so that whoever loses the session has lost the lead, and nobody else can take it earlier.
