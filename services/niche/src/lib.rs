@@ -1,0 +1,5 @@
+//! Under construction.
+pub mod actions;
+pub mod forms;
+pub mod kits;
+pub mod mappings;
