@@ -55,7 +55,7 @@ impl Broker {
             .map_err(|cause: String| Error::internal(cause).context("AMQP_URL is not an amqp:// or amqps:// URL"))?;
         uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
         let publishing = Link::open(uri.clone(), "publish", config.reconnect_max);
-        let names = Names(config.prefix.clone());
+        let names = Names::new(&config);
         Ok(Self(Arc::new(Inner {
             config,
             uri,

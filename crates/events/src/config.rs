@@ -14,6 +14,8 @@ pub struct Config {
     pub prefix: String,
     /// The longest pause between two attempts to connect.
     pub reconnect_max: Duration,
+    /// Queues that nobody has used for so long delete themselves, with their messages. For tests only: no setting fills it.
+    pub queues_expire: Option<Duration>,
 }
 
 impl Config {
@@ -32,6 +34,7 @@ impl Config {
                 Duration::from_millis(50)..=Duration::from_secs(60),
                 "the longest pause between two attempts to reach RabbitMQ",
             ),
+            queues_expire: None,
         }
     }
 }

@@ -15,6 +15,7 @@ use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptio
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, ExchangeKind};
 
+use crate::Config;
 use crate::broker::failure;
 
 /// A message that was handed out so often without an answer kills its consumers: it goes to the dead letters.
@@ -122,32 +123,39 @@ impl Queue {
     }
 }
 
-/// Names with the deployment's prefix.
+/// Names with the deployment's prefix, and how long what they name lives.
 #[derive(Clone, Debug)]
-pub(crate) struct Names(pub(crate) String);
+pub(crate) struct Names {
+    prefix: String,
+    queues_expire: Option<Duration>,
+}
 
 impl Names {
+    pub(crate) fn new(config: &Config) -> Self {
+        Self { prefix: config.prefix.clone(), queues_expire: config.queues_expire }
+    }
+
     pub(crate) fn exchange(&self) -> String {
-        format!("{}events", self.0)
+        format!("{}events", self.prefix)
     }
 
     pub(crate) fn unrouted(&self) -> String {
-        format!("{}events.unrouted", self.0)
+        format!("{}events.unrouted", self.prefix)
     }
 
     pub(crate) fn queue(&self, name: &str) -> String {
-        format!("{}{name}", self.0)
+        format!("{}{name}", self.prefix)
     }
 
     pub(crate) fn dead(&self, name: &str) -> String {
-        format!("{}{name}.dead", self.0)
+        format!("{}{name}.dead", self.prefix)
     }
 
     pub(crate) fn retry(&self, name: &str, pause: Duration) -> String {
         if pause.subsec_millis() == 0 {
-            format!("{}{name}.retry.{}s", self.0, pause.as_secs())
+            format!("{}{name}.retry.{}s", self.prefix, pause.as_secs())
         } else {
-            format!("{}{name}.retry.{}ms", self.0, pause.as_millis())
+            format!("{}{name}.retry.{}ms", self.prefix, pause.as_millis())
         }
     }
 }
@@ -158,7 +166,8 @@ impl Names {
 /// declared for the first time takes what it has missed. A message that the broker *returns* in spite of this means that the
 /// topology is broken; the relay then keeps the row and declares everything anew.
 pub(crate) async fn declare_exchange(channel: &Channel, names: &Names) -> Result<()> {
-    let durable = ExchangeDeclareOptions { durable: true, ..Default::default() };
+    let auto_delete = names.queues_expire.is_some();
+    let durable = ExchangeDeclareOptions { durable: true, auto_delete, ..Default::default() };
     let unrouted = names.unrouted();
     channel
         .exchange_declare(unrouted.as_str().into(), ExchangeKind::Fanout, durable, FieldTable::default())
@@ -168,7 +177,7 @@ pub(crate) async fn declare_exchange(channel: &Channel, names: &Names) -> Result
         .number("x-max-length", UNROUTED_MAX)
         .text("x-overflow", "drop-head")
         .millis("x-message-ttl", UNROUTED_LIFETIME);
-    declare(channel, &unrouted, arguments).await?;
+    declare(channel, names, &unrouted, arguments).await?;
     bind(channel, &unrouted, &unrouted, "").await?;
     let arguments = Arguments::default().text("alternate-exchange", &unrouted);
     channel
@@ -181,10 +190,10 @@ pub(crate) async fn declare_exchange(channel: &Channel, names: &Names) -> Result
 pub(crate) async fn declare_queue(channel: &Channel, names: &Names, queue: &Queue) -> Result<()> {
     let name = names.queue(queue.name);
     let arguments = Arguments::quorum(DELIVERIES_MAX).dead_letters_to(&names.dead(queue.name));
-    declare(channel, &name, arguments).await?;
+    declare(channel, names, &name, arguments).await?;
     for pause in &queue.ladder.0 {
         let arguments = Arguments::quorum(DELIVERIES_UNLIMITED).millis("x-message-ttl", *pause).dead_letters_to(&name);
-        declare(channel, &names.retry(queue.name, *pause), arguments).await?;
+        declare(channel, names, &names.retry(queue.name, *pause), arguments).await?;
     }
     for key in &queue.bindings {
         bind(channel, &name, &names.exchange(), key).await?;
@@ -197,10 +206,13 @@ pub(crate) async fn declare_dead(channel: &Channel, names: &Names, queue: &str) 
     let arguments = Arguments::quorum(DELIVERIES_UNLIMITED)
         .number("x-max-length", DEAD_MAX)
         .text("x-overflow", "reject-publish");
-    declare(channel, &names.dead(queue), arguments).await
+    declare(channel, names, &names.dead(queue), arguments).await
 }
 
-async fn declare(channel: &Channel, name: &str, arguments: Arguments) -> Result<()> {
+async fn declare(channel: &Channel, names: &Names, name: &str, mut arguments: Arguments) -> Result<()> {
+    if let Some(unused) = names.queues_expire {
+        arguments = arguments.millis("x-expires", unused);
+    }
     let declared = channel.queue_declare(name.into(), QueueDeclareOptions::durable(), arguments.0).await;
     declared.map(drop).map_err(|error| {
         failure(error).context(format!("while declaring queue {name} (if it exists with other arguments, delete it when it is empty)"))
@@ -261,7 +273,7 @@ mod tests {
 
     #[test]
     fn retry_queues_are_named_after_their_pause() {
-        let names = Names("x.".into());
+        let names = Names { prefix: "x.".into(), queues_expire: None };
         assert_eq!(names.retry("tenant.audit", Duration::from_secs(60)), "x.tenant.audit.retry.60s");
         assert_eq!(names.retry("tenant.audit", Duration::from_millis(50)), "x.tenant.audit.retry.50ms");
     }

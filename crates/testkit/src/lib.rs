@@ -3,10 +3,16 @@
 //! Never a dependency of the product, only of its tests.
 #![warn(missing_docs)]
 
+mod broker;
 mod clock;
 mod context;
 mod database;
+mod proxy;
+mod redis;
 
+pub use broker::{amqp, amqp_through, broker};
 pub use clock::{clock, eventually, ids};
 pub use context::{ANN, BOB, Caller, TENANT_A, TENANT_B, context};
 pub use database::TestDb;
+pub use proxy::Proxy;
+pub use redis::{cache, redis, redis_through};
