@@ -32,7 +32,7 @@ install_pgvector() {
 pgvector_suites() {
   # shellcheck disable=SC1091
   case $(. /etc/os-release && printf '%s %s' "$ID" "${ID_LIKE:-}") in
-    *ubuntu*) printf 'devel universe\n' ;;
+    *ubuntu*) printf 'devel universe\nresolute universe\n' ;;
     *) printf 'sid main\ntrixie main\n' ;;
   esac
 }
