@@ -29,7 +29,7 @@ pub use handle::Db;
 pub use migrate::{migrate, migrate_with_patience};
 pub use once::{IDEMPOTENCY_KEY_HOURS, Once};
 pub use outbox::{Backlog, Leader, Outbox, OutboxRow};
-pub use read::Read;
+pub use read::{Read, read_statement};
 pub use setup::SetupError;
 pub use tx::{AuditEntry, Tx};
 

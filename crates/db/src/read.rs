@@ -49,9 +49,8 @@ impl<'a> Read<'a> {
         if let Some(problem) = self.problem.take() {
             return Err(Error::internal(problem).context("while binding a parameter"));
         }
-        let tenant_parameter = self.arguments.len() + 1;
+        let sql = read_statement(self.sql, self.arguments.len());
         self.arguments.add(self.tenant_id.uuid()).map_err(Error::internal)?;
-        let sql = wrap(self.sql, tenant_parameter);
         let pool = &self.db.0.pool;
         let mut tries = pool.size();
         loop {
@@ -70,13 +69,15 @@ impl<'a> Read<'a> {
     }
 }
 
-/// Sets the tenant before the first row is read. `set_config(.., true)` ends with the statement, so nothing stays on the connection.
+/// What [`Db::read`] sends for a statement with that many parameters, for EXPLAIN: the tenant is one parameter more.
 ///
+/// The tenant is set before the first row is read. `set_config(.., true)` ends with the statement, so nothing stays on the connection.
 /// The lateral reference makes the setting the outer side of the join, and `offset 0` keeps the planner from pulling the query out of it.
 /// Were the order ever another one, `app.tid()` would raise; it could not show another tenant's rows.
-fn wrap(sql: &str, tenant_parameter: usize) -> String {
+pub fn read_statement(sql: &str, parameters: usize) -> String {
+    let tenant = parameters + 1;
     format!(
-        "with tenant as materialized (select set_config('app.tenant_id', ${tenant_parameter}::uuid::text, true) as t) \
+        "with tenant as materialized (select set_config('app.tenant_id', ${tenant}::uuid::text, true) as t) \
          select q.* from tenant cross join lateral (select * from ({sql}) as rows where tenant.t is not null offset 0) as q"
     )
 }
