@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 pub mod contract;
+pub mod query_data;
 pub mod tree;
 
 /// The command line of `cargo xtask`.
@@ -26,6 +27,14 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Refresh the query data in `services/*/.sqlx` against a scratch database.
+    Sqlx {
+        /// The services; all that have migrations when none is named.
+        services: Vec<String>,
+        /// Write nothing; fail when the committed files are not current.
+        #[arg(long)]
+        check: bool,
+    },
 }
 
 /// Parses the command line and runs one command; every problem is reported on standard error.
@@ -33,6 +42,7 @@ pub fn run() -> ExitCode {
     let root = tree::root();
     let done = match Cli::parse().command {
         Command::Proto { check } => contract::run(&root, check),
+        Command::Sqlx { services, check } => query_data::run(&root, &services, check),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
