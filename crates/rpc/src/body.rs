@@ -31,10 +31,24 @@ pub(crate) struct Watched {
 }
 
 impl Watched {
-    pub(crate) fn new(body: Body, call: Call, shutdown: Shutdown, held: (Record, OwnedSemaphorePermit, TaskTrackerToken)) -> Self {
+    pub(crate) fn new(
+        body: Body,
+        call: Call,
+        shutdown: Shutdown,
+        held: (Record, OwnedSemaphorePermit, TaskTrackerToken),
+    ) -> Self {
         let (record, seat, open) = held;
-        let stop = async move { shutdown.begun().await }.instrument(tracing::Span::none()).boxed();
-        Self { body, call, stop, record: Some(record), is_done: false, _held: (seat, open) }
+        let stop = async move { shutdown.begun().await }
+            .instrument(tracing::Span::none())
+            .boxed();
+        Self {
+            body,
+            call,
+            stop,
+            record: Some(record),
+            is_done: false,
+            _held: (seat, open),
+        }
     }
 
     fn finish(&mut self, code: tonic::Code) {
@@ -58,12 +72,18 @@ impl http_body::Body for Watched {
     type Data = Bytes;
     type Error = Status;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = &mut *self;
         if this.is_done {
             return Poll::Ready(None);
         }
-        let span = this.record.as_ref().map_or_else(tracing::Span::none, |record| record.span().clone());
+        let span = this
+            .record
+            .as_ref()
+            .map_or_else(tracing::Span::none, |record| record.span().clone());
         let _entered = span.enter();
         let body = &mut this.body;
         let Ok(polled) = catch_unwind(AssertUnwindSafe(|| Pin::new(body).poll_frame(cx))) else {
@@ -73,7 +93,11 @@ impl http_body::Body for Watched {
         match polled {
             Poll::Ready(Some(Ok(frame))) => {
                 if let Some(trailers) = frame.trailers_ref() {
-                    let code = trailers.get("grpc-status").map_or(tonic::Code::Ok, |value| tonic::Code::from_bytes(value.as_bytes()));
+                    let code = trailers
+                        .get("grpc-status")
+                        .map_or(tonic::Code::Ok, |value| {
+                            tonic::Code::from_bytes(value.as_bytes())
+                        });
                     this.finish(code);
                 }
                 Poll::Ready(Some(Ok(frame)))
@@ -86,9 +110,9 @@ impl http_body::Body for Watched {
                 this.finish(tonic::Code::Ok);
                 Poll::Ready(None)
             }
-            Poll::Pending if this.stop.poll_unpin(cx).is_ready() => {
-                this.end_with(&to_status(&Error::unavailable("streaming", "the process is stopping")))
-            }
+            Poll::Pending if this.stop.poll_unpin(cx).is_ready() => this.end_with(&to_status(
+                &Error::unavailable("streaming", "the process is stopping"),
+            )),
             Poll::Pending => Poll::Pending,
         }
     }

@@ -58,8 +58,13 @@ pub fn connect(endpoint: &Endpoint) -> Channel {
                 .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
                 .http2_max_header_list_size(HEADERS_BYTES_MAX);
             if uri.scheme_str() == Some("https") {
-                let tls = endpoint.tls.as_ref().map_or_else(|| ClientTlsConfig::new().with_enabled_roots(), crate::Tls::client);
-                builder = builder.tls_config(tls).expect("Endpoint::with_tls has tried these certificates");
+                let tls = endpoint.tls.as_ref().map_or_else(
+                    || ClientTlsConfig::new().with_enabled_roots(),
+                    crate::Tls::client,
+                );
+                builder = builder
+                    .tls_config(tls)
+                    .expect("Endpoint::with_tls has tried these certificates");
             }
             Channel(Way::Net(builder.connect_lazy()))
         }
@@ -97,7 +102,9 @@ impl Service<Request<Body>> for Channel {
 
 async fn late(name: Arc<str>, request: Request<Body>) -> Result<Response<Body>, BoxError> {
     let Some(mut guard) = wait_for(&name).await else {
-        return Err(Box::new(Status::unavailable(format!("mem:{name} is not served in this process"))));
+        return Err(Box::new(Status::unavailable(format!(
+            "mem:{name} is not served in this process"
+        ))));
     };
     guard.call(request).await.map_err(|never| match never {})
 }

@@ -3,7 +3,10 @@
 use std::net::IpAddr;
 
 use http::HeaderMap;
-use kernel::{ClientInfo, ContextBuilder, Error, ErrorCode, Locale, Principal, RequestContext, Result, UserId, Violation};
+use kernel::{
+    ClientInfo, ContextBuilder, Error, ErrorCode, Locale, Principal, RequestContext, Result,
+    UserId, Violation,
+};
 use proto::policy::{Access, Idempotency, MethodPolicy};
 
 use crate::metadata;
@@ -16,25 +19,38 @@ const IDEMPOTENCY_KEY_CHARS_MAX: usize = 255;
 const USER_AGENT_CHARS_MAX: usize = 400;
 
 /// Verifies the token that the method's policy asks for and enforces the policy.
-pub(crate) fn admit(policy: &MethodPolicy, headers: &HeaderMap, verifier: &Verifier) -> Result<ContextBuilder> {
+pub(crate) fn admit(
+    policy: &MethodPolicy,
+    headers: &HeaderMap,
+    verifier: &Verifier,
+) -> Result<ContextBuilder> {
     match policy.access {
         Access::Public => Ok(RequestContext::builder(Principal::Anonymous)),
         Access::Internal => match &*verifier.verify(token(headers)?)? {
             Verified::Service(claims) => internal(policy, claims),
             Verified::Context(_) => Err(wrong_kind()),
         },
-        Access::SignedIn | Access::Permission | Access::Platform => match &*verifier.verify(token(headers)?)? {
-            Verified::Context(claims) => outside(policy, claims),
-            Verified::Service(_) => Err(wrong_kind()),
-        },
+        Access::SignedIn | Access::Permission | Access::Platform => {
+            match &*verifier.verify(token(headers)?)? {
+                Verified::Context(claims) => outside(policy, claims),
+                Verified::Service(_) => Err(wrong_kind()),
+            }
+        }
     }
 }
 
 fn internal(policy: &MethodPolicy, claims: &ServiceClaims) -> Result<ContextBuilder> {
     if !policy.callers.contains(&claims.iss.as_str()) {
-        return Err(Error::new(ErrorCode::ForbiddenAction, "access.caller_not_allowed", "this service may not call this method"));
+        return Err(Error::new(
+            ErrorCode::ForbiddenAction,
+            "access.caller_not_allowed",
+            "this service may not call this method",
+        ));
     }
-    let principal = Principal::Internal { service: claims.iss.clone(), on_behalf_of: claims.obo };
+    let principal = Principal::Internal {
+        service: claims.iss.clone(),
+        on_behalf_of: claims.obo,
+    };
     Ok(RequestContext::builder(principal).tenant(claims.tid))
 }
 
@@ -54,20 +70,37 @@ fn outside(policy: &MethodPolicy, claims: &ContextClaims) -> Result<ContextBuild
         _ => {}
     }
     let principal = match claims.act {
-        Actor::User => Principal::User { user_id: UserId(claims.sub), session_id: claims.sid },
-        Actor::Platform => Principal::Platform { user_id: UserId(claims.sub), session_id: claims.sid },
+        Actor::User => Principal::User {
+            user_id: UserId(claims.sub),
+            session_id: claims.sid,
+        },
+        Actor::Platform => Principal::Platform {
+            user_id: UserId(claims.sub),
+            session_id: claims.sid,
+        },
         Actor::Service => Principal::Service { id: claims.sub },
     };
-    Ok(RequestContext::builder(principal).tenant(claims.tid).permissions(claims.perms.iter().cloned()))
+    Ok(RequestContext::builder(principal)
+        .tenant(claims.tid)
+        .permissions(claims.perms.iter().cloned()))
 }
 
 fn token(headers: &HeaderMap) -> Result<&str> {
-    text(headers, metadata::CONTEXT)
-        .ok_or_else(|| Error::new(ErrorCode::Unauthorized, "access.sign_in_required", "sign in first"))
+    text(headers, metadata::CONTEXT).ok_or_else(|| {
+        Error::new(
+            ErrorCode::Unauthorized,
+            "access.sign_in_required",
+            "sign in first",
+        )
+    })
 }
 
 fn wrong_kind() -> Error {
-    Error::new(ErrorCode::InvalidToken, "access.token_invalid", "the token is not valid")
+    Error::new(
+        ErrorCode::InvalidToken,
+        "access.token_invalid",
+        "the token is not valid",
+    )
 }
 
 /// Adds what decides nothing: language, address, keys.
@@ -78,7 +111,9 @@ pub(crate) fn describe(
     verifier: &Verifier,
     peer: Option<IpAddr>,
 ) -> Result<ContextBuilder> {
-    let locale = text(headers, metadata::ACCEPT_LANGUAGE).map(Locale::negotiate).unwrap_or_default();
+    let locale = text(headers, metadata::ACCEPT_LANGUAGE)
+        .map(Locale::negotiate)
+        .unwrap_or_default();
     Ok(builder
         .method(policy.path)
         .locale(locale)
@@ -89,9 +124,14 @@ pub(crate) fn describe(
 fn client(headers: &HeaderMap, verifier: &Verifier, peer: Option<IpAddr>) -> ClientInfo {
     let is_gateway = text(headers, metadata::CALLER)
         .and_then(|token| verifier.verify(token).ok())
-        .is_some_and(|verified| matches!(&*verified, Verified::Service(claims) if claims.iss == GATEWAY));
+        .is_some_and(
+            |verified| matches!(&*verified, Verified::Service(claims) if claims.iss == GATEWAY),
+        );
     if !is_gateway {
-        return ClientInfo { ip: peer, user_agent: String::new() };
+        return ClientInfo {
+            ip: peer,
+            user_agent: String::new(),
+        };
     }
     let agent = text(headers, metadata::CLIENT_AGENT).unwrap_or_default();
     ClientInfo {
@@ -101,14 +141,25 @@ fn client(headers: &HeaderMap, verifier: &Verifier, peer: Option<IpAddr>) -> Cli
 }
 
 fn idempotency_key(policy: &MethodPolicy, headers: &HeaderMap) -> Result<Option<String>> {
-    let refuse = |rule, message| Err(Error::invalid(vec![Violation::new("Idempotency-Key", rule, message)]));
+    let refuse = |rule, message| {
+        Err(Error::invalid(vec![Violation::new(
+            "Idempotency-Key",
+            rule,
+            message,
+        )]))
+    };
     let key = headers.get(metadata::IDEMPOTENCY_KEY);
     match (policy.idempotency, key) {
         (Idempotency::None, _) | (Idempotency::Accepted, None) => Ok(None),
         (Idempotency::Required, None) => refuse("required", "is required for this method"),
         (Idempotency::Accepted | Idempotency::Required, Some(key)) => match key.to_str() {
-            Ok(key) if (1..=IDEMPOTENCY_KEY_CHARS_MAX).contains(&key.len()) => Ok(Some(key.to_owned())),
-            _ => refuse("idempotency_key.format", "must have 1 to 255 visible ASCII characters"),
+            Ok(key) if (1..=IDEMPOTENCY_KEY_CHARS_MAX).contains(&key.len()) => {
+                Ok(Some(key.to_owned()))
+            }
+            _ => refuse(
+                "idempotency_key.format",
+                "must have 1 to 255 visible ASCII characters",
+            ),
         },
     }
 }
@@ -116,7 +167,10 @@ fn idempotency_key(policy: &MethodPolicy, headers: &HeaderMap) -> Result<Option<
 /// The caller's request id when it is harmless to log.
 pub(crate) fn request_id(headers: &HeaderMap) -> Option<&str> {
     let is_plain = |id: &&str| {
-        (1..=REQUEST_ID_CHARS_MAX).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':'))
+        (1..=REQUEST_ID_CHARS_MAX).contains(&id.len())
+            && id
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':'))
     };
     text(headers, metadata::REQUEST_ID).filter(is_plain)
 }
@@ -124,11 +178,19 @@ pub(crate) fn request_id(headers: &HeaderMap) -> Option<&str> {
 /// The caller's trace context when it has the form of version 00.
 pub(crate) fn traceparent(headers: &HeaderMap) -> Option<&str> {
     let digits = |part: Option<&str>, length: usize| {
-        part.is_some_and(|p| p.len() == length && p.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)))
+        part.is_some_and(|p| {
+            p.len() == length
+                && p.bytes()
+                    .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+        })
     };
     text(headers, metadata::TRACEPARENT).filter(|value| {
         let mut parts = value.split('-');
-        parts.next() == Some("00") && digits(parts.next(), 32) && digits(parts.next(), 16) && digits(parts.next(), 2) && parts.next().is_none()
+        parts.next() == Some("00")
+            && digits(parts.next(), 32)
+            && digits(parts.next(), 16)
+            && digits(parts.next(), 2)
+            && parts.next().is_none()
     })
 }
 
@@ -143,12 +205,21 @@ mod tests {
     use super::*;
 
     fn with(name: &'static str, value: &str) -> HeaderMap {
-        HeaderMap::from_iter([(http::HeaderName::from_static(name), HeaderValue::from_str(value).unwrap())])
+        HeaderMap::from_iter([(
+            http::HeaderName::from_static(name),
+            HeaderValue::from_str(value).unwrap(),
+        )])
     }
 
     #[test]
     fn only_harmless_request_ids_are_kept() {
-        let check = |id: &str, kept: bool| assert_eq!(request_id(&with("x-request-id", id)).is_some(), kept, "{id}");
+        let check = |id: &str, kept: bool| {
+            assert_eq!(
+                request_id(&with("x-request-id", id)).is_some(),
+                kept,
+                "{id}"
+            )
+        };
         check("01JABC-def.0:1", true);
         check("", false);
         check("a b", false);
@@ -158,11 +229,29 @@ mod tests {
 
     #[test]
     fn only_well_formed_trace_contexts_are_kept() {
-        let check = |value: &str, kept: bool| assert_eq!(traceparent(&with("traceparent", value)).is_some(), kept, "{value}");
-        check("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", true);
-        check("01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", false);
-        check("00-0AF7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", false);
-        check("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-x", false);
+        let check = |value: &str, kept: bool| {
+            assert_eq!(
+                traceparent(&with("traceparent", value)).is_some(),
+                kept,
+                "{value}"
+            )
+        };
+        check(
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            true,
+        );
+        check(
+            "01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            false,
+        );
+        check(
+            "00-0AF7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            false,
+        );
+        check(
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-x",
+            false,
+        );
         check("nonsense", false);
     }
 }

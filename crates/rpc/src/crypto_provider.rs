@@ -5,11 +5,12 @@ use jsonwebtoken::errors::{Error, ErrorKind, Result};
 use jsonwebtoken::jwk::{EllipticCurve, ThumbprintHash};
 use jsonwebtoken::signature::{Error as SignatureError, Signer, Verifier};
 use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, DecodingKeyKind, EncodingKey};
+use ring::digest;
 use ring::rand::SystemRandom;
 use ring::signature::{
-    ED25519, Ed25519KeyPair, KeyPair, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaKeyPair, RsaPublicKeyComponents, UnparsedPublicKey,
+    ED25519, Ed25519KeyPair, KeyPair, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaKeyPair,
+    RsaPublicKeyComponents, UnparsedPublicKey,
 };
-use ring::digest;
 
 /// Makes `ring` the backend of `jsonwebtoken` in this process. Later calls do nothing.
 pub fn install_crypto() {
@@ -31,7 +32,9 @@ static PROVIDER: CryptoProvider = CryptoProvider {
 
 fn new_signer(algorithm: &Algorithm, key: &EncodingKey) -> Result<Box<dyn JwtSigner>> {
     match (algorithm, key.family()) {
-        (Algorithm::RS256, AlgorithmFamily::Rsa) => Ok(Box::new(RsaSigner(rsa_key(key.as_bytes())?))),
+        (Algorithm::RS256, AlgorithmFamily::Rsa) => {
+            Ok(Box::new(RsaSigner(rsa_key(key.as_bytes())?)))
+        }
         (Algorithm::EdDSA, AlgorithmFamily::Ed) => Ok(Box::new(EdSigner(ed_key(key.as_bytes())?))),
         _ => Err(ErrorKind::InvalidAlgorithm.into()),
     }
@@ -40,7 +43,9 @@ fn new_signer(algorithm: &Algorithm, key: &EncodingKey) -> Result<Box<dyn JwtSig
 fn new_verifier(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerifier>> {
     match (algorithm, key.family()) {
         (Algorithm::RS256, AlgorithmFamily::Rsa) => Ok(Box::new(RsaVerifier(key.clone()))),
-        (Algorithm::EdDSA, AlgorithmFamily::Ed) => Ok(Box::new(EdVerifier(key.try_get_as_bytes()?.to_vec()))),
+        (Algorithm::EdDSA, AlgorithmFamily::Ed) => {
+            Ok(Box::new(EdVerifier(key.try_get_as_bytes()?.to_vec())))
+        }
         _ => Err(ErrorKind::InvalidAlgorithm.into()),
     }
 }
@@ -64,7 +69,9 @@ struct EdVerifier(Vec<u8>);
 impl Signer<Vec<u8>> for RsaSigner {
     fn try_sign(&self, message: &[u8]) -> std::result::Result<Vec<u8>, SignatureError> {
         let mut out = vec![0; self.0.public().modulus_len()];
-        self.0.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message, &mut out).map_err(|_| SignatureError::new())?;
+        self.0
+            .sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message, &mut out)
+            .map_err(|_| SignatureError::new())?;
         Ok(out)
     }
 }
@@ -88,11 +95,20 @@ impl JwtSigner for EdSigner {
 }
 
 impl Verifier<Vec<u8>> for RsaVerifier {
-    fn verify(&self, message: &[u8], signature: &Vec<u8>) -> std::result::Result<(), SignatureError> {
-        let outcome = match self.0.kind() {
-            DecodingKeyKind::SecretOrDer(der) => UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, der).verify(message, signature),
-            DecodingKeyKind::RsaModulusExponent { n, e } => RsaPublicKeyComponents { n, e }.verify(&RSA_PKCS1_2048_8192_SHA256, message, signature),
-        };
+    fn verify(
+        &self,
+        message: &[u8],
+        signature: &Vec<u8>,
+    ) -> std::result::Result<(), SignatureError> {
+        let outcome =
+            match self.0.kind() {
+                DecodingKeyKind::SecretOrDer(der) => {
+                    UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, der)
+                        .verify(message, signature)
+                }
+                DecodingKeyKind::RsaModulusExponent { n, e } => RsaPublicKeyComponents { n, e }
+                    .verify(&RSA_PKCS1_2048_8192_SHA256, message, signature),
+            };
         outcome.map_err(|_| SignatureError::new())
     }
 }
@@ -104,8 +120,14 @@ impl JwtVerifier for RsaVerifier {
 }
 
 impl Verifier<Vec<u8>> for EdVerifier {
-    fn verify(&self, message: &[u8], signature: &Vec<u8>) -> std::result::Result<(), SignatureError> {
-        UnparsedPublicKey::new(&ED25519, &self.0).verify(message, signature).map_err(|_| SignatureError::new())
+    fn verify(
+        &self,
+        message: &[u8],
+        signature: &Vec<u8>,
+    ) -> std::result::Result<(), SignatureError> {
+        UnparsedPublicKey::new(&ED25519, &self.0)
+            .verify(message, signature)
+            .map_err(|_| SignatureError::new())
     }
 }
 
@@ -122,7 +144,11 @@ fn rsa_pub_components_from_private_key(der: &[u8]) -> Result<(Vec<u8>, Vec<u8>)>
 
 /// Reads the two numbers of a PKCS#1 public key: `SEQUENCE { INTEGER n, INTEGER e }`.
 fn rsa_pub_components_from_public_key(der: &[u8]) -> Result<(Vec<u8>, Vec<u8>)> {
-    let wrong = || Error::from(ErrorKind::InvalidRsaKey("not a PKCS#1 public key".to_owned()));
+    let wrong = || {
+        Error::from(ErrorKind::InvalidRsaKey(
+            "not a PKCS#1 public key".to_owned(),
+        ))
+    };
     let (sequence, rest) = element(der, 0x30).ok_or_else(wrong)?;
     let (n, after) = element(sequence, 0x02).ok_or_else(wrong)?;
     let (e, end) = element(after, 0x02).ok_or_else(wrong)?;
@@ -140,8 +166,12 @@ fn element(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     let (&first, mut rest) = rest.split_first()?;
     let mut length = usize::from(first);
     if first & 0x80 != 0 {
-        let (bytes, after) = rest.split_at_checked(usize::from(first & 0x7f)).filter(|(bytes, _)| matches!(bytes.len(), 1..=4))?;
-        length = bytes.iter().fold(0, |sum, byte| (sum << 8) | usize::from(*byte));
+        let (bytes, after) = rest
+            .split_at_checked(usize::from(first & 0x7f))
+            .filter(|(bytes, _)| matches!(bytes.len(), 1..=4))?;
+        length = bytes
+            .iter()
+            .fold(0, |sum, byte| (sum << 8) | usize::from(*byte));
         rest = after;
     }
     rest.split_at_checked(length).filter(|_| found == tag)

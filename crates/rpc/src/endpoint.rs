@@ -32,13 +32,20 @@ pub struct Tls {
 impl Endpoint {
     /// A service in this process.
     pub fn memory(name: &str) -> Self {
-        Self { place: Place::Memory(name.to_owned()), tls: None }
+        Self {
+            place: Place::Memory(name.to_owned()),
+            tls: None,
+        }
     }
 
     /// Uses mutual TLS; for `https://` endpoints. Fails when the certificates cannot be read.
     pub fn with_tls(mut self, tls: Tls) -> Result<Self, String> {
-        let Place::Net(uri) = &self.place else { return Err("only a network endpoint has TLS".to_owned()) };
-        tonic::transport::Endpoint::from(uri.clone()).tls_config(tls.client()).map_err(|error| format!("the certificates cannot be used: {error}"))?;
+        let Place::Net(uri) = &self.place else {
+            return Err("only a network endpoint has TLS".to_owned());
+        };
+        tonic::transport::Endpoint::from(uri.clone())
+            .tls_config(tls.client())
+            .map_err(|error| format!("the certificates cannot be used: {error}"))?;
         self.tls = Some(tls);
         Ok(self)
     }
@@ -49,11 +56,20 @@ impl FromStr for Endpoint {
 
     fn from_str(text: &str) -> Result<Self, String> {
         if let Some(name) = text.strip_prefix("mem:") {
-            return if name.is_empty() { Err("mem: needs a name".to_owned()) } else { Ok(Self::memory(name)) };
+            return if name.is_empty() {
+                Err("mem: needs a name".to_owned())
+            } else {
+                Ok(Self::memory(name))
+            };
         }
-        let uri: tonic::transport::Uri = text.parse().map_err(|error| format!("not an address ({error})"))?;
+        let uri: tonic::transport::Uri = text
+            .parse()
+            .map_err(|error| format!("not an address ({error})"))?;
         match (uri.scheme_str(), uri.host()) {
-            (Some("http" | "https"), Some(_)) => Ok(Self { place: Place::Net(uri), tls: None }),
+            (Some("http" | "https"), Some(_)) => Ok(Self {
+                place: Place::Net(uri),
+                tls: None,
+            }),
             _ => Err("not http://host:port, https://host:port or mem:<name>".to_owned()),
         }
     }
@@ -70,12 +86,16 @@ impl fmt::Display for Endpoint {
 
 impl Tls {
     pub(crate) fn client(&self) -> ClientTlsConfig {
-        ClientTlsConfig::new().ca_certificate(Certificate::from_pem(&self.authority)).identity(Identity::from_pem(&self.certificate, &self.key))
+        ClientTlsConfig::new()
+            .ca_certificate(Certificate::from_pem(&self.authority))
+            .identity(Identity::from_pem(&self.certificate, &self.key))
     }
 
     pub(crate) fn server(&self) -> ServerTlsConfig {
         // A client without a certificate of the authority is refused in the handshake.
-        ServerTlsConfig::new().client_ca_root(Certificate::from_pem(&self.authority)).identity(Identity::from_pem(&self.certificate, &self.key))
+        ServerTlsConfig::new()
+            .client_ca_root(Certificate::from_pem(&self.authority))
+            .identity(Identity::from_pem(&self.certificate, &self.key))
     }
 }
 
@@ -91,7 +111,8 @@ mod tests {
 
     #[test]
     fn endpoints_are_read_and_nonsense_is_refused() {
-        let check = |text: &str, good: bool| assert_eq!(text.parse::<Endpoint>().is_ok(), good, "{text}");
+        let check =
+            |text: &str, good: bool| assert_eq!(text.parse::<Endpoint>().is_ok(), good, "{text}");
         check("http://127.0.0.1:7001", true);
         check("https://auth.internal:443", true);
         check("mem:auth", true);
@@ -99,6 +120,9 @@ mod tests {
         check("auth:7001", false);
         check("ftp://auth", false);
         check("", false);
-        assert_eq!("mem:auth".parse::<Endpoint>().unwrap().to_string(), "mem:auth");
+        assert_eq!(
+            "mem:auth".parse::<Endpoint>().unwrap().to_string(),
+            "mem:auth"
+        );
     }
 }

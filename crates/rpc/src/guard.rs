@@ -30,7 +30,10 @@ use crate::token::Verifier;
 use crate::trace;
 
 /// Methods of gRPC itself that need no policy.
-const INFRASTRUCTURE: [&str; 2] = ["/grpc.health.v1.Health/", "/grpc.reflection.v1.ServerReflection/"];
+const INFRASTRUCTURE: [&str; 2] = [
+    "/grpc.health.v1.Health/",
+    "/grpc.reflection.v1.ServerReflection/",
+];
 
 /// A guarded set of services. Cloned for every connection and every call within the process.
 #[derive(Clone)]
@@ -74,10 +77,18 @@ impl Shared {
             return self.without_policy(&mut routes, request).await;
         };
         let is_stream = policy.client_streaming || policy.server_streaming;
-        let seats = if is_stream { &self.streams } else { &self.calls };
+        let seats = if is_stream {
+            &self.streams
+        } else {
+            &self.calls
+        };
         let Ok(seat) = Arc::clone(seats).try_acquire_owned() else {
             self.instruments.count_shed(policy.path);
-            let error = Error::new(ErrorCode::ServiceUnavailable, "service.overloaded", "too many requests at once; try again shortly");
+            let error = Error::new(
+                ErrorCode::ServiceUnavailable,
+                "service.overloaded",
+                "too many requests at once; try again shortly",
+            );
             return to_status(&error.with_retry_after(Duration::from_secs(1))).into_http();
         };
         let (record, admitted) = self.admit(policy, &request);
@@ -87,43 +98,81 @@ impl Shared {
             Err(error) => return self.refuse(record, &error),
         };
         if is_stream {
-            self.stream(routes, request, Call::new(ctx, record.failure()), (record, seat)).instrument(span).await
+            self.stream(
+                routes,
+                request,
+                Call::new(ctx, record.failure()),
+                (record, seat),
+            )
+            .instrument(span)
+            .await
         } else {
-            self.unary(routes, request, Call::new(ctx, record.failure()), (record, budget)).instrument(span).await
+            self.unary(
+                routes,
+                request,
+                Call::new(ctx, record.failure()),
+                (record, budget),
+            )
+            .instrument(span)
+            .await
         }
     }
 
     /// Opens the record and builds the context with the time that the call has.
-    fn admit(&self, policy: &'static MethodPolicy, request: &Request<Body>) -> (Record, Result<(RequestContext, Duration)>) {
+    fn admit(
+        &self,
+        policy: &'static MethodPolicy,
+        request: &Request<Body>,
+    ) -> (Record, Result<(RequestContext, Duration)>) {
         let headers = request.headers();
-        let request_id = context::request_id(headers).map_or_else(|| self.ids.next().to_string(), str::to_owned);
+        let request_id =
+            context::request_id(headers).map_or_else(|| self.ids.next().to_string(), str::to_owned);
         let incoming = context::traceparent(headers);
-        let builder = context::admit(policy, headers, &self.verifier)
-            .and_then(|builder| context::describe(builder, policy, headers, &self.verifier, peer(request)));
+        let builder = context::admit(policy, headers, &self.verifier).and_then(|builder| {
+            context::describe(builder, policy, headers, &self.verifier, peer(request))
+        });
         let span = span(self.name, policy, &request_id, incoming);
         let traceparent = trace::adopt(&span, incoming);
         let record = Record::open(policy.path, &self.clock, span, &self.instruments);
-        let budget = timeout(headers).map_or(self.limits.deadline, |asked| asked.min(self.limits.deadline));
+        let budget = timeout(headers).map_or(self.limits.deadline, |asked| {
+            asked.min(self.limits.deadline)
+        });
         let admitted = builder.map(|builder| {
             let is_stream = policy.client_streaming || policy.server_streaming;
             let deadline = (!is_stream).then(|| self.clock.instant() + budget);
-            let ctx = builder.request_id(request_id).traceparent(traceparent).deadline(deadline).build();
+            let ctx = builder
+                .request_id(request_id)
+                .traceparent(traceparent)
+                .deadline(deadline)
+                .build();
             identify(record.span(), &ctx);
             (ctx, budget)
         });
         (record, admitted)
     }
 
-    async fn unary(&self, mut routes: Routes, mut request: Request<Body>, call: Call, (record, budget): (Record, Duration)) -> Response<Body> {
+    async fn unary(
+        &self,
+        mut routes: Routes,
+        mut request: Request<Body>,
+        call: Call,
+        (record, budget): (Record, Duration),
+    ) -> Response<Body> {
         let _open = self.open.token();
         request.extensions_mut().insert(call.clone());
         let work = AssertUnwindSafe(routes.call(request)).catch_unwind();
         let response = match tokio::time::timeout(budget, work).await {
             Ok(Ok(Ok(response))) => response,
-            Ok(Err(_)) => call.fail(&Error::internal("the handler panicked")).into_http(),
+            Ok(Err(_)) => call
+                .fail(&Error::internal("the handler panicked"))
+                .into_http(),
             Err(_) => {
                 let text = format!("the method did not answer within {} ms", budget.as_millis());
-                let error = Error::new(ErrorCode::DeadlineExceeded, "service.deadline", "it took longer than its deadline");
+                let error = Error::new(
+                    ErrorCode::DeadlineExceeded,
+                    "service.deadline",
+                    "it took longer than its deadline",
+                );
                 call.fail(&error.caused_by(text)).into_http()
             }
         };
@@ -131,19 +180,34 @@ impl Shared {
         response
     }
 
-    async fn stream(&self, mut routes: Routes, mut request: Request<Body>, call: Call, (record, seat): (Record, OwnedSemaphorePermit)) -> Response<Body> {
+    async fn stream(
+        &self,
+        mut routes: Routes,
+        mut request: Request<Body>,
+        call: Call,
+        (record, seat): (Record, OwnedSemaphorePermit),
+    ) -> Response<Body> {
         let open = self.open.token();
         request.extensions_mut().insert(call.clone());
         let response = match AssertUnwindSafe(routes.call(request)).catch_unwind().await {
             Ok(Ok(response)) => response,
-            Err(_) => call.fail(&Error::internal("the handler panicked")).into_http(),
+            Err(_) => call
+                .fail(&Error::internal("the handler panicked"))
+                .into_http(),
         };
         if response.headers().contains_key("grpc-status") {
             record.close(code_of(response.headers()));
             return response;
         }
         // The call ends with its body: the record, the seat and the mark of being open go with it.
-        response.map(|body| Body::new(Watched::new(body, call, self.shutdown.clone(), (record, seat, open))))
+        response.map(|body| {
+            Body::new(Watched::new(
+                body,
+                call,
+                self.shutdown.clone(),
+                (record, seat, open),
+            ))
+        })
     }
 
     fn refuse(&self, record: Record, error: &Error) -> Response<Body> {
@@ -166,7 +230,12 @@ impl Shared {
     }
 }
 
-fn span(service: &'static str, policy: &MethodPolicy, request_id: &str, incoming: Option<&str>) -> Span {
+fn span(
+    service: &'static str,
+    policy: &MethodPolicy,
+    request_id: &str,
+    incoming: Option<&str>,
+) -> Span {
     tracing::info_span!(
         parent: None,
         "rpc",
@@ -204,8 +273,14 @@ fn identify(span: &Span, ctx: &RequestContext) {
 
 fn peer(request: &Request<Body>) -> Option<IpAddr> {
     let extensions = request.extensions();
-    let plain = extensions.get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr);
-    let secured = || extensions.get::<TlsConnectInfo<TcpConnectInfo>>().and_then(|info| info.get_ref().remote_addr());
+    let plain = extensions
+        .get::<TcpConnectInfo>()
+        .and_then(TcpConnectInfo::remote_addr);
+    let secured = || {
+        extensions
+            .get::<TlsConnectInfo<TcpConnectInfo>>()
+            .and_then(|info| info.get_ref().remote_addr())
+    };
     plain.or_else(secured).map(|address| address.ip())
 }
 
@@ -231,7 +306,9 @@ fn timeout(headers: &HeaderMap) -> Option<Duration> {
 
 /// The status of an answer that is complete; an answer with a body has none yet and has succeeded so far.
 fn code_of(headers: &HeaderMap) -> tonic::Code {
-    headers.get("grpc-status").map_or(tonic::Code::Ok, |value| tonic::Code::from_bytes(value.as_bytes()))
+    headers.get("grpc-status").map_or(tonic::Code::Ok, |value| {
+        tonic::Code::from_bytes(value.as_bytes())
+    })
 }
 
 #[cfg(test)]
@@ -241,8 +318,15 @@ mod tests {
     #[test]
     fn grpc_timeouts_are_read() {
         let check = |text: &'static str, expected: Option<u64>| {
-            let headers = HeaderMap::from_iter([(http::HeaderName::from_static("grpc-timeout"), http::HeaderValue::from_static(text))]);
-            assert_eq!(timeout(&headers).map(|t| u64::try_from(t.as_millis()).unwrap()), expected, "{text}");
+            let headers = HeaderMap::from_iter([(
+                http::HeaderName::from_static("grpc-timeout"),
+                http::HeaderValue::from_static(text),
+            )]);
+            assert_eq!(
+                timeout(&headers).map(|t| u64::try_from(t.as_millis()).unwrap()),
+                expected,
+                "{text}"
+            );
         };
         check("1S", Some(980));
         check("100m", Some(95));

@@ -33,7 +33,10 @@ where
 /// Runs a method that answers with a stream. Ending early with an error tells the error.
 ///
 /// The stream is ended by the server when the process stops: the caller sees `Unavailable` and connects again.
-pub async fn server_stream<M, R, S, F, Fut>(request: Request<M>, work: F) -> Result<Response<Outbound<R>>, Status>
+pub async fn server_stream<M, R, S, F, Fut>(
+    request: Request<M>,
+    work: F,
+) -> Result<Response<Outbound<R>>, Status>
 where
     M: Validate + prost::Name,
     R: Send + 'static,
@@ -47,11 +50,19 @@ where
         Err(error) => Err(error),
     };
     let own = call.clone();
-    answer(&call, outcome.map(|stream| Box::pin(stream.map(move |item| item.map_err(|error| own.fail(&error)))) as Outbound<R>))
+    answer(
+        &call,
+        outcome.map(|stream| {
+            Box::pin(stream.map(move |item| item.map_err(|error| own.fail(&error)))) as Outbound<R>
+        }),
+    )
 }
 
 /// Runs a method that takes a stream. There is no total deadline; `work` must bound what it takes.
-pub async fn client_stream<M, R, F, Fut>(request: Request<Streaming<M>>, work: F) -> Result<Response<R>, Status>
+pub async fn client_stream<M, R, F, Fut>(
+    request: Request<Streaming<M>>,
+    work: F,
+) -> Result<Response<R>, Status>
 where
     M: Validate + prost::Name,
     F: FnOnce(RequestContext, Inbound<M>) -> Fut,
@@ -69,7 +80,9 @@ pub struct Inbound<M>(Streaming<M>);
 impl<M: Validate + prost::Name> Inbound<M> {
     /// The next message; `None` when the caller has sent all. A caller that went away is `Unavailable`.
     pub async fn next(&mut self) -> Result<Option<M>> {
-        let Some(message) = self.0.message().await.map_err(from_status)? else { return Ok(None) };
+        let Some(message) = self.0.message().await.map_err(from_status)? else {
+            return Ok(None);
+        };
         check(&message)?;
         Ok(Some(message))
     }
@@ -92,14 +105,21 @@ fn check<M: Validate + prost::Name>(message: &M) -> Result<()> {
     if broken.is_empty() {
         return Ok(());
     }
-    let read = |v: proto::Violation| Violation { field: v.field, rule: v.rule, message: v.message, params: v.params };
+    let read = |v: proto::Violation| Violation {
+        field: v.field,
+        rule: v.rule,
+        message: v.message,
+        params: v.params,
+    };
     Err(Error::invalid(broken.into_iter().map(read).collect()))
 }
 
 fn answer<R>(call: &Call, outcome: Result<R>) -> Result<Response<R>, Status> {
     let mut response = Response::new(outcome.map_err(|error| call.fail(&error))?);
     if call.ctx.is_replayed() {
-        response.metadata_mut().insert(metadata::REPLAYED, MetadataValue::from_static("true"));
+        response
+            .metadata_mut()
+            .insert(metadata::REPLAYED, MetadataValue::from_static("true"));
     }
     Ok(response)
 }

@@ -46,14 +46,19 @@ impl Identity {
     /// When the operating system gives no random bytes.
     pub fn generate(name: &str) -> Self {
         let mut seed = [0; KEY_BYTES];
-        SystemRandom::new().fill(&mut seed).expect("the operating system gives random bytes");
+        SystemRandom::new()
+            .fill(&mut seed)
+            .expect("the operating system gives random bytes");
         Self::from_seed(name, &seed).expect("any 32 bytes are an Ed25519 seed")
     }
 
     /// An identity from its 32 secret bytes; `None` when their number is another.
     pub fn from_seed(name: &str, seed: &[u8]) -> Option<Self> {
         let key = Ed25519KeyPair::from_seed_unchecked(seed).ok()?;
-        Some(Self { name: name.into(), key: Arc::new(key) })
+        Some(Self {
+            name: name.into(),
+            key: Arc::new(key),
+        })
     }
 
     /// The name of the service: `iss` of its tokens.
@@ -75,7 +80,9 @@ impl Identity {
 
 impl PublicKey {
     pub(crate) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
-        UnparsedPublicKey::new(&ED25519, self.0).verify(message, signature).is_ok()
+        UnparsedPublicKey::new(&ED25519, self.0)
+            .verify(message, signature)
+            .is_ok()
     }
 
     /// The raw key.
@@ -88,8 +95,13 @@ impl FromStr for PublicKey {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let bytes = STANDARD.decode(text).map_err(|_| "a public key is not base64".to_owned())?;
-        bytes.try_into().map(Self).map_err(|_| format!("a public key is not {KEY_BYTES} bytes long"))
+        let bytes = STANDARD
+            .decode(text)
+            .map_err(|_| "a public key is not base64".to_owned())?;
+        bytes
+            .try_into()
+            .map(Self)
+            .map_err(|_| format!("a public key is not {KEY_BYTES} bytes long"))
     }
 }
 
@@ -119,9 +131,20 @@ impl FromStr for Trust {
     /// Reads `auth=<base64>,gateway=<base64>`; a name may repeat.
     fn from_str(text: &str) -> Result<Self, String> {
         let mut trust = Self::new();
-        for member in text.split(',').map(str::trim).filter(|member| !member.is_empty()) {
-            let (name, key) = member.split_once('=').ok_or_else(|| format!("'{member}' is not name=key"))?;
-            trust = trust.with(name.trim(), key.trim().parse().map_err(|error| format!("{name}: {error}"))?);
+        for member in text
+            .split(',')
+            .map(str::trim)
+            .filter(|member| !member.is_empty())
+        {
+            let (name, key) = member
+                .split_once('=')
+                .ok_or_else(|| format!("'{member}' is not name=key"))?;
+            trust = trust.with(
+                name.trim(),
+                key.trim()
+                    .parse()
+                    .map_err(|error| format!("{name}: {error}"))?,
+            );
         }
         Ok(trust)
     }
@@ -136,11 +159,20 @@ impl Keyring {
     /// Reads `<SERVICE>_IDENTITY_KEY` and `TRUSTED_SERVICE_KEYS`; problems are kept in `reader`.
     pub fn read(reader: &mut Reader, service: &str) -> Self {
         let name = format!("{}_IDENTITY_KEY", service.to_uppercase());
-        let secret = reader.secret(&name, "32 random bytes in base64, for example from: openssl rand -base64 32");
-        let seed = STANDARD.decode(secret.expose_secret().trim()).unwrap_or_default();
+        let secret = reader.secret(
+            &name,
+            "32 random bytes in base64, for example from: openssl rand -base64 32",
+        );
+        let seed = STANDARD
+            .decode(secret.expose_secret().trim())
+            .unwrap_or_default();
         let identity = Identity::from_seed(service, &seed).unwrap_or_else(|| {
             if !secret.expose_secret().is_empty() {
-                reader.problem(&name, "is not 32 bytes in base64", "the output of: openssl rand -base64 32");
+                reader.problem(
+                    &name,
+                    "is not 32 bytes in base64",
+                    "the output of: openssl rand -base64 32",
+                );
             }
             Identity::generate(service)
         });
@@ -149,7 +181,10 @@ impl Keyring {
         if trust.is_none() {
             reader.problem("TRUSTED_SERVICE_KEYS", "is not set", doc);
         }
-        Self { identity, trust: trust.unwrap_or_default() }
+        Self {
+            identity,
+            trust: trust.unwrap_or_default(),
+        }
     }
 }
 
@@ -179,9 +214,17 @@ mod tests {
     fn trust_reads_its_text_and_says_what_is_wrong() {
         let (auth, next) = (Identity::generate("auth"), Identity::generate("auth"));
         let text = format!("auth={}, auth={},", auth.public_key(), next.public_key());
-        assert_eq!(text.parse::<Trust>().unwrap().keys("auth"), [auth.public_key(), next.public_key()]);
+        assert_eq!(
+            text.parse::<Trust>().unwrap().keys("auth"),
+            [auth.public_key(), next.public_key()]
+        );
         assert!("auth".parse::<Trust>().unwrap_err().contains("name=key"));
-        assert!("auth=AAAA".parse::<Trust>().unwrap_err().contains("32 bytes"));
+        assert!(
+            "auth=AAAA"
+                .parse::<Trust>()
+                .unwrap_err()
+                .contains("32 bytes")
+        );
         assert!("auth=!".parse::<Trust>().unwrap_err().contains("base64"));
     }
 
@@ -190,14 +233,23 @@ mod tests {
         let mut reader = Reader::from_map::<String, String>([]);
         Keyring::read(&mut reader, "niche");
         let text = reader.finish().unwrap_err().to_string();
-        assert!(text.contains("NICHE_IDENTITY_KEY") && text.contains("TRUSTED_SERVICE_KEYS"), "{text}");
+        assert!(
+            text.contains("NICHE_IDENTITY_KEY") && text.contains("TRUSTED_SERVICE_KEYS"),
+            "{text}"
+        );
     }
 
     #[test]
     fn a_key_of_the_wrong_length_is_a_problem_that_does_not_show_it() {
-        let mut reader = Reader::from_map([("NICHE_IDENTITY_KEY", "c2hvcnQtYnV0LXNlY3JldA=="), ("TRUSTED_SERVICE_KEYS", "")]);
+        let mut reader = Reader::from_map([
+            ("NICHE_IDENTITY_KEY", "c2hvcnQtYnV0LXNlY3JldA=="),
+            ("TRUSTED_SERVICE_KEYS", ""),
+        ]);
         Keyring::read(&mut reader, "niche");
         let text = reader.finish().unwrap_err().to_string();
-        assert!(text.contains("is not 32 bytes") && !text.contains("c2hvcnQ"), "{text}");
+        assert!(
+            text.contains("is not 32 bytes") && !text.contains("c2hvcnQ"),
+            "{text}"
+        );
     }
 }

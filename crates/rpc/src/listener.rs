@@ -30,7 +30,9 @@ impl Listener {
             return Ok(Self::memory(name));
         }
         let bound = TcpListener::bind(address).await;
-        bound.map(Self::Tcp).map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}")))
+        bound.map(Self::Tcp).map_err(|error| {
+            io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
+        })
     }
 
     /// A name within the process.
@@ -43,8 +45,13 @@ impl Listener {
         match self {
             Self::Memory(name) => Ok(Endpoint::memory(name)),
             Self::Tcp(listener) => {
-                let uri = format!("http://{}", listener.local_addr()?).parse().map_err(io::Error::other)?;
-                Ok(Endpoint { place: Place::Net(uri), tls: None })
+                let uri = format!("http://{}", listener.local_addr()?)
+                    .parse()
+                    .map_err(io::Error::other)?;
+                Ok(Endpoint {
+                    place: Place::Net(uri),
+                    tls: None,
+                })
             }
         }
     }
@@ -61,7 +68,10 @@ impl Registration {
     pub(crate) fn new(name: String, guard: Guard) -> io::Result<Self> {
         let mut served = SERVED.write().unwrap_or_else(PoisonError::into_inner);
         if served.contains_key(&name) {
-            return Err(io::Error::new(io::ErrorKind::AddrInUse, format!("mem:{name} is served already")));
+            return Err(io::Error::new(
+                io::ErrorKind::AddrInUse,
+                format!("mem:{name} is served already"),
+            ));
         }
         served.insert(name.clone(), guard);
         drop(served);
@@ -72,12 +82,19 @@ impl Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        SERVED.write().unwrap_or_else(PoisonError::into_inner).remove(&self.0);
+        SERVED
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&self.0);
     }
 }
 
 pub(crate) fn find(name: &str) -> Option<Guard> {
-    SERVED.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    SERVED
+        .read()
+        .unwrap_or_else(PoisonError::into_inner)
+        .get(name)
+        .cloned()
 }
 
 /// Waits a moment for a service that is about to start.

@@ -55,14 +55,24 @@ impl Peer {
     /// The service `callee`, called with our identity.
     pub fn new(keyring: Keyring, callee: &str, clock: Clock) -> Self {
         let ids = Ids::random(clock.clone());
-        Self(Arc::new(Inner { keyring, callee: callee.to_owned(), clock, ids, caller_token: Mutex::new(None) }))
+        Self(Arc::new(Inner {
+            keyring,
+            callee: callee.to_owned(),
+            clock,
+            ids,
+            caller_token: Mutex::new(None),
+        }))
     }
 
     /// A call of an internal method, in the tenant and on behalf of the person of `ctx`, within its remaining time.
     pub fn request<M>(&self, ctx: &RequestContext, message: M) -> Request<M> {
         let mut request = self.stream_request(ctx, message);
-        let remaining = ctx.deadline().map(|deadline| deadline.saturating_duration_since(self.0.clock.instant()));
-        let timeout = remaining.map_or(TIMEOUT_DEFAULT, |left| left.saturating_sub(WAY_HOME)).max(Duration::from_millis(1));
+        let remaining = ctx
+            .deadline()
+            .map(|deadline| deadline.saturating_duration_since(self.0.clock.instant()));
+        let timeout = remaining
+            .map_or(TIMEOUT_DEFAULT, |left| left.saturating_sub(WAY_HOME))
+            .max(Duration::from_millis(1));
         request.set_timeout(timeout);
         request
     }
@@ -71,7 +81,11 @@ impl Peer {
     pub fn stream_request<M>(&self, ctx: &RequestContext, message: M) -> Request<M> {
         let mut request = Request::new(message);
         let metadata = request.metadata_mut();
-        put(metadata, metadata::CONTEXT, &self.service_token(ctx.tenant_id(), ctx.principal().user_id(), ctx.request_id()));
+        put(
+            metadata,
+            metadata::CONTEXT,
+            &self.service_token(ctx.tenant_id(), ctx.principal().user_id(), ctx.request_id()),
+        );
         put(metadata, metadata::REQUEST_ID, ctx.request_id());
         put(metadata, metadata::ACCEPT_LANGUAGE, ctx.locale().as_str());
         if let Some(traceparent) = trace::current().as_deref().or(ctx.traceparent()) {
@@ -100,7 +114,11 @@ impl Peer {
             if let Some(ip) = client.ip {
                 put(metadata, metadata::CLIENT_IP, &ip.to_string());
             }
-            put(metadata, metadata::CLIENT_AGENT, &visible(&client.user_agent));
+            put(
+                metadata,
+                metadata::CLIENT_AGENT,
+                &visible(&client.user_agent),
+            );
         }
         if let Some(timeout) = forward.timeout {
             request.set_timeout(timeout);
@@ -109,7 +127,12 @@ impl Peer {
     }
 
     /// A service token for one request.
-    pub fn service_token(&self, tenant_id: Option<TenantId>, on_behalf_of: Option<UserId>, request_id: &str) -> String {
+    pub fn service_token(
+        &self,
+        tenant_id: Option<TenantId>,
+        on_behalf_of: Option<UserId>,
+        request_id: &str,
+    ) -> String {
         let inner = &self.0;
         let now = inner.clock.now().timestamp();
         let claims = ServiceClaims {
@@ -128,13 +151,18 @@ impl Peer {
 
     fn caller_token(&self) -> AsciiMetadataValue {
         let now = self.0.clock.instant();
-        let mut slot = self.0.caller_token.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slot = self
+            .0
+            .caller_token
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some((token, made)) = slot.as_ref() {
             if now.saturating_duration_since(*made) < CALLER_TOKEN_REUSE {
                 return token.clone();
             }
         }
-        let token = AsciiMetadataValue::try_from(self.service_token(None, None, "")).expect("a token is base64url and dots");
+        let token = AsciiMetadataValue::try_from(self.service_token(None, None, ""))
+            .expect("a token is base64url and dots");
         *slot = Some((token.clone(), now));
         token
     }
@@ -154,11 +182,24 @@ fn put(metadata: &mut MetadataMap, key: &'static str, value: &str) {
 }
 
 fn visible(text: &str) -> String {
-    text.chars().map(|c| if c == ' ' || c.is_ascii_graphic() { c } else { '?' }).collect()
+    text.chars()
+        .map(|c| {
+            if c == ' ' || c.is_ascii_graphic() {
+                c
+            } else {
+                '?'
+            }
+        })
+        .collect()
 }
 
 impl fmt::Debug for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Peer({} -> {})", self.0.keyring.identity.name(), self.0.callee)
+        write!(
+            f,
+            "Peer({} -> {})",
+            self.0.keyring.identity.name(),
+            self.0.callee
+        )
     }
 }

@@ -30,7 +30,10 @@ impl Instruments {
             .with_description("how long calls took")
             .with_boundaries(LATENCY_BUCKETS_S.to_vec())
             .build();
-        let shed = meter.u64_counter("rpc.server.shed").with_description("calls refused because too many were in flight").build();
+        let shed = meter
+            .u64_counter("rpc.server.shed")
+            .with_description("calls refused because too many were in flight")
+            .build();
         Self { duration, shed }
     }
 
@@ -65,10 +68,29 @@ pub(crate) fn note(error: &Error) {
     let (code, reason) = (error.error_code().as_str(), error.reason());
     let is_ours = std::error::Error::source(error).is_some();
     match error.code() {
-        Code::Internal if is_ours => tracing::error!(error.code = code, reason, chain = error.chain(), "failed: {}", error.chain()),
-        Code::Internal | Code::Unavailable | Code::Timeout => tracing::warn!(error.code = code, reason, chain = error.chain(), "failed: {}", error.chain()),
-        Code::Forbidden | Code::Limited => tracing::info!(error.code = code, reason, "refused: {}", error.message()),
-        Code::Invalid | Code::Unauthenticated | Code::NotFound | Code::Exists | Code::Conflict | Code::Precondition => {
+        Code::Internal if is_ours => tracing::error!(
+            error.code = code,
+            reason,
+            chain = error.chain(),
+            "failed: {}",
+            error.chain()
+        ),
+        Code::Internal | Code::Unavailable | Code::Timeout => tracing::warn!(
+            error.code = code,
+            reason,
+            chain = error.chain(),
+            "failed: {}",
+            error.chain()
+        ),
+        Code::Forbidden | Code::Limited => {
+            tracing::info!(error.code = code, reason, "refused: {}", error.message())
+        }
+        Code::Invalid
+        | Code::Unauthenticated
+        | Code::NotFound
+        | Code::Exists
+        | Code::Conflict
+        | Code::Precondition => {
             tracing::debug!(error.code = code, reason, "refused: {}", error.message());
         }
     }
@@ -86,7 +108,12 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    pub(crate) fn open(path: &'static str, clock: &Clock, span: Span, instruments: &Instruments) -> Self {
+    pub(crate) fn open(
+        path: &'static str,
+        clock: &Clock,
+        span: Span,
+        instruments: &Instruments,
+    ) -> Self {
         Self {
             path,
             clock: clock.clone(),
@@ -116,12 +143,20 @@ impl Record {
         let status = i32::from(code);
         self.instruments.duration.record(
             took.as_secs_f64(),
-            &[KeyValue::new("rpc.method", self.path), KeyValue::new("rpc.response.status_code", i64::from(status))],
+            &[
+                KeyValue::new("rpc.method", self.path),
+                KeyValue::new("rpc.response.status_code", i64::from(status)),
+            ],
         );
         let level = match code {
             tonic::Code::Ok if took < SLOW => Level::DEBUG,
-            tonic::Code::InvalidArgument | tonic::Code::Unauthenticated | tonic::Code::NotFound | tonic::Code::AlreadyExists => Level::DEBUG,
-            tonic::Code::Internal | tonic::Code::Unavailable | tonic::Code::DeadlineExceeded => Level::WARN,
+            tonic::Code::InvalidArgument
+            | tonic::Code::Unauthenticated
+            | tonic::Code::NotFound
+            | tonic::Code::AlreadyExists => Level::DEBUG,
+            tonic::Code::Internal | tonic::Code::Unavailable | tonic::Code::DeadlineExceeded => {
+                Level::WARN
+            }
             _ => Level::INFO,
         };
         let _entered = self.span.enter();

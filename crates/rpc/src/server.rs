@@ -45,7 +45,11 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { calls: 512, streams: 512, deadline: Duration::from_secs(5) }
+        Self {
+            calls: 512,
+            streams: 512,
+            deadline: Duration::from_secs(5),
+        }
     }
 }
 
@@ -82,7 +86,12 @@ impl Server {
     #[must_use]
     pub fn service<S>(mut self, service: S) -> Self
     where
-        S: Service<Request<Body>, Response = http::Response<Body>, Error = Infallible> + NamedService + Clone + Send + Sync + 'static,
+        S: Service<Request<Body>, Response = http::Response<Body>, Error = Infallible>
+            + NamedService
+            + Clone
+            + Send
+            + Sync
+            + 'static,
         S::Future: Send + 'static,
     {
         self.routes.add_service(service);
@@ -122,12 +131,17 @@ impl Server {
     pub async fn serve(mut self, listener: Listener, shutdown: Shutdown) -> anyhow::Result<()> {
         let (reporter, health) = tonic_health::server::health_reporter();
         for name in &self.served {
-            reporter.set_service_status(name, ServingStatus::Serving).await;
+            reporter
+                .set_service_status(name, ServingStatus::Serving)
+                .await;
         }
         self.routes.add_service(health);
         if self.is_reflecting {
-            let reflection = tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(proto::DESCRIPTORS).build_v1();
-            self.routes.add_service(reflection.context("the descriptors of the contract")?);
+            let reflection = tonic_reflection::server::Builder::configure()
+                .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
+                .build_v1();
+            self.routes
+                .add_service(reflection.context("the descriptors of the contract")?);
         }
         let tls = self.tls.take();
         let guard = self.guard(shutdown.clone());
@@ -158,11 +172,19 @@ impl Server {
             shutdown,
             open: TaskTracker::new(),
         };
-        Guard { shared: Arc::new(shared), routes: self.routes.routes().prepare() }
+        Guard {
+            shared: Arc::new(shared),
+            routes: self.routes.routes().prepare(),
+        }
     }
 }
 
-async fn serve_tcp(guard: Guard, listener: tokio::net::TcpListener, tls: Option<Tls>, shutdown: Shutdown) -> anyhow::Result<()> {
+async fn serve_tcp(
+    guard: Guard,
+    listener: tokio::net::TcpListener,
+    tls: Option<Tls>,
+    shutdown: Shutdown,
+) -> anyhow::Result<()> {
     let mut builder = tonic::transport::Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE))
@@ -172,14 +194,22 @@ async fn serve_tcp(guard: Guard, listener: tokio::net::TcpListener, tls: Option<
         .http2_max_pending_accept_reset_streams(Some(RESETS_MAX))
         .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX);
     if let Some(tls) = tls {
-        builder = builder.tls_config(tls.server()).context("the TLS certificates")?;
+        builder = builder
+            .tls_config(tls.server())
+            .context("the TLS certificates")?;
     }
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    builder.serve_with_incoming_shutdown(guard, incoming, async move { shutdown.begun().await }).await.context("serving gRPC")
+    builder
+        .serve_with_incoming_shutdown(guard, incoming, async move { shutdown.begun().await })
+        .await
+        .context("serving gRPC")
 }
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Server").field("name", &self.name).field("served", &self.served).finish_non_exhaustive()
+        f.debug_struct("Server")
+            .field("name", &self.name)
+            .field("served", &self.served)
+            .finish_non_exhaustive()
     }
 }

@@ -21,17 +21,35 @@ const DETAILS_BYTES_MAX: usize = 40 * 1024;
 /// Turns a failure into a status. Its cause stays behind; log it first.
 pub fn to_status(error: &Error) -> Status {
     let mut facts = HashMap::from([(CODE.to_owned(), error.error_code().as_str().to_owned())]);
-    facts.extend(error.details().iter().map(|(key, value)| (format!("{FACT}{key}"), value.clone())));
+    facts.extend(
+        error
+            .details()
+            .iter()
+            .map(|(key, value)| (format!("{FACT}{key}"), value.clone())),
+    );
     let mut fields = Vec::new();
     let mut bytes = 0;
     for (index, violation) in error.violations().iter().enumerate() {
-        let params: usize = violation.params.iter().map(|(key, value)| key.len() + value.len() + 24).sum();
-        bytes += violation.field.len() + violation.rule.len() + violation.message.len() + params + 16;
+        let params: usize = violation
+            .params
+            .iter()
+            .map(|(key, value)| key.len() + value.len() + 24)
+            .sum();
+        bytes +=
+            violation.field.len() + violation.rule.len() + violation.message.len() + params + 16;
         if bytes > DETAILS_BYTES_MAX {
-            tracing::info!(left_out = error.violations().len() - index, "an answer has more violations than its headers can hold");
+            tracing::info!(
+                left_out = error.violations().len() - index,
+                "an answer has more violations than its headers can hold"
+            );
             break;
         }
-        facts.extend(violation.params.iter().map(|(key, value)| (format!("{PARAM}{index}.{key}"), value.clone())));
+        facts.extend(
+            violation
+                .params
+                .iter()
+                .map(|(key, value)| (format!("{PARAM}{index}.{key}"), value.clone())),
+        );
         fields.push(FieldViolation {
             field: violation.field.clone(),
             description: violation.message.clone(),
@@ -53,7 +71,9 @@ pub fn to_status(error: &Error) -> Status {
 pub fn from_status(status: Status) -> Error {
     let details = status.get_error_details();
     let info = details.error_info().filter(|info| info.domain == DOMAIN);
-    let Some((info, code)) = info.and_then(|info| Some((info, ErrorCode::parse(info.metadata.get(CODE)?)?))) else {
+    let Some((info, code)) =
+        info.and_then(|info| Some((info, ErrorCode::parse(info.metadata.get(CODE)?)?)))
+    else {
         return foreign(status);
     };
     let mut error = Error::new(code, info.reason.clone(), status.message());
@@ -63,7 +83,14 @@ pub fn from_status(status: Status) -> Error {
         }
     }
     if let Some(request) = details.bad_request() {
-        error = error.with_violations(request.field_violations.iter().enumerate().map(|(index, field)| violation(index, field, &info.metadata)).collect());
+        error = error.with_violations(
+            request
+                .field_violations
+                .iter()
+                .enumerate()
+                .map(|(index, field)| violation(index, field, &info.metadata))
+                .collect(),
+        );
     }
     match details.retry_info().and_then(|info| info.retry_delay) {
         Some(after) => error.with_retry_after(after),
@@ -87,14 +114,28 @@ fn foreign(status: Status) -> Error {
     let text = || format!("{:?}: {}", status.code(), status.message());
     match local_code(status.code()) {
         Code::Unavailable => Error::unavailable("calling another service", status),
-        Code::Timeout => Error::new(ErrorCode::DeadlineExceeded, "service.deadline", "it took longer than its deadline").caused_by(text()),
-        Code::Limited => Error::new(ErrorCode::RateLimited, "service.overloaded", "too many requests; try again shortly")
-            .with_retry_after(Duration::from_secs(1))
-            .caused_by(text()),
+        Code::Timeout => Error::new(
+            ErrorCode::DeadlineExceeded,
+            "service.deadline",
+            "it took longer than its deadline",
+        )
+        .caused_by(text()),
+        Code::Limited => Error::new(
+            ErrorCode::RateLimited,
+            "service.overloaded",
+            "too many requests; try again shortly",
+        )
+        .with_retry_after(Duration::from_secs(1))
+        .caused_by(text()),
         // Whatever else a foreign hop says was provoked by us, not by the caller, and its text is not for them.
-        Code::Invalid | Code::Unauthenticated | Code::Forbidden | Code::NotFound | Code::Exists | Code::Conflict | Code::Precondition | Code::Internal => {
-            Error::internal(text())
-        }
+        Code::Invalid
+        | Code::Unauthenticated
+        | Code::Forbidden
+        | Code::NotFound
+        | Code::Exists
+        | Code::Conflict
+        | Code::Precondition
+        | Code::Internal => Error::internal(text()),
     }
 }
 
@@ -126,8 +167,13 @@ pub const fn local_code(code: tonic::Code) -> Code {
         tonic::Code::Aborted => Code::Conflict,
         tonic::Code::FailedPrecondition => Code::Precondition,
         tonic::Code::ResourceExhausted => Code::Limited,
-        tonic::Code::Unavailable | tonic::Code::Unknown | tonic::Code::Cancelled => Code::Unavailable,
+        tonic::Code::Unavailable | tonic::Code::Unknown | tonic::Code::Cancelled => {
+            Code::Unavailable
+        }
         tonic::Code::DeadlineExceeded => Code::Timeout,
-        tonic::Code::Internal | tonic::Code::DataLoss | tonic::Code::Unimplemented | tonic::Code::Ok => Code::Internal,
+        tonic::Code::Internal
+        | tonic::Code::DataLoss
+        | tonic::Code::Unimplemented
+        | tonic::Code::Ok => Code::Internal,
     }
 }

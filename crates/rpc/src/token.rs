@@ -57,21 +57,33 @@ pub struct ContextClaims {
     /// For whom: [`CONTEXT_AUDIENCE`].
     pub aud: String,
     /// The tenant to which the caller is bound.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "present"
+    )]
     pub tid: Option<TenantId>,
     /// What kind of actor.
     pub act: Actor,
     /// The id of the actor.
     pub sub: Uuid,
     /// The session of a person.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "present"
+    )]
     pub sid: Option<SessionId>,
     /// The effective permissions.
     pub perms: Vec<String>,
     /// When it was made, in seconds since 1970.
     pub iat: i64,
     /// From when it counts; absent means from `iat`.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "present"
+    )]
     pub nbf: Option<i64>,
     /// When it ends.
     pub exp: i64,
@@ -88,17 +100,29 @@ pub struct ServiceClaims {
     /// The called service.
     pub aud: String,
     /// The tenant inside which the call works.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "present"
+    )]
     pub tid: Option<TenantId>,
     /// The person on whose behalf.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "present"
+    )]
     pub obo: Option<UserId>,
     /// The id of the request; empty in a token that serves several.
     pub req: String,
     /// When it was made, in seconds since 1970.
     pub iat: i64,
     /// From when it counts; absent means from `iat`.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "present"
+    )]
     pub nbf: Option<i64>,
     /// When it ends.
     pub exp: i64,
@@ -107,7 +131,9 @@ pub struct ServiceClaims {
 }
 
 /// Accepts a value and refuses `null`, so that an optional claim is either absent or of its type.
-fn present<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+fn present<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }
 
@@ -144,8 +170,16 @@ pub enum Verified {
 impl Verified {
     const fn window(&self) -> Window {
         match self {
-            Self::Context(c) => Window { iat: c.iat, nbf: c.nbf, exp: c.exp },
-            Self::Service(c) => Window { iat: c.iat, nbf: c.nbf, exp: c.exp },
+            Self::Context(c) => Window {
+                iat: c.iat,
+                nbf: c.nbf,
+                exp: c.exp,
+            },
+            Self::Service(c) => Window {
+                iat: c.iat,
+                nbf: c.nbf,
+                exp: c.exp,
+            },
         }
     }
 }
@@ -162,8 +196,16 @@ pub struct Verifier {
 impl Verifier {
     /// A verifier for one service; `audience` is its name.
     pub fn new(trust: Trust, audience: &str, clock: Clock) -> Self {
-        let remembered = Cache::builder().max_capacity(REMEMBERED_MAX).time_to_live(LIFETIME_MAX + LEEWAY).build();
-        Self { trust, audience: audience.into(), clock, remembered }
+        let remembered = Cache::builder()
+            .max_capacity(REMEMBERED_MAX)
+            .time_to_live(LIFETIME_MAX + LEEWAY)
+            .build();
+        Self {
+            trust,
+            audience: audience.into(),
+            clock,
+            remembered,
+        }
     }
 
     /// Tells what a token says, or `INVALID_TOKEN` without saying why, or `TOKEN_EXPIRED`. The reason is logged at debug level.
@@ -191,13 +233,25 @@ fn hash(token: &str) -> [u8; 32] {
 
 /// Checks everything but the time.
 fn verify(token: &str, trust: &Trust, audience: &str) -> Result<Verified> {
-    let (signed, signature) = token.rsplit_once('.').ok_or_else(|| refuse("it has no signature"))?;
-    let (header, claims) = signed.split_once('.').ok_or_else(|| refuse("it has no claims"))?;
+    let (signed, signature) = token
+        .rsplit_once('.')
+        .ok_or_else(|| refuse("it has no signature"))?;
+    let (header, claims) = signed
+        .split_once('.')
+        .ok_or_else(|| refuse("it has no claims"))?;
     let header = decode(header)?;
     let claims = decode(claims)?;
     let signature = decode(signature)?;
     let check = |issuer: &str| {
-        if trust.keys(issuer).iter().any(|key| key.verifies(signed.as_bytes(), &signature)) { Ok(()) } else { Err(refuse("no key of its issuer signed it")) }
+        if trust
+            .keys(issuer)
+            .iter()
+            .any(|key| key.verifies(signed.as_bytes(), &signature))
+        {
+            Ok(())
+        } else {
+            Err(refuse("no key of its issuer signed it"))
+        }
     };
     // The header is compared as a whole: another algorithm, a key id or a critical extension has no way in.
     match header.as_slice() {
@@ -223,11 +277,14 @@ fn verify(token: &str, trust: &Trust, audience: &str) -> Result<Verified> {
 }
 
 fn decode(part: &str) -> Result<Vec<u8>> {
-    URL_SAFE_NO_PAD.decode(part).map_err(|_| refuse("it is not base64url"))
+    URL_SAFE_NO_PAD
+        .decode(part)
+        .map_err(|_| refuse("it is not base64url"))
 }
 
 fn parse<T: DeserializeOwned>(claims: &[u8]) -> Result<T> {
-    serde_json::from_slice(claims).map_err(|_| refuse("a claim is missing, unknown or of another type"))
+    serde_json::from_slice(claims)
+        .map_err(|_| refuse("a claim is missing, unknown or of another type"))
 }
 
 #[derive(Clone, Copy)]
@@ -239,16 +296,26 @@ struct Window {
 
 impl Window {
     fn check(self, clock: &Clock) -> Result<()> {
-        let (now, leeway, longest) = (clock.now().timestamp(), LEEWAY.as_secs().cast_signed(), LIFETIME_MAX.as_secs().cast_signed());
+        let (now, leeway, longest) = (
+            clock.now().timestamp(),
+            LEEWAY.as_secs().cast_signed(),
+            LIFETIME_MAX.as_secs().cast_signed(),
+        );
         let lives = self.exp.saturating_sub(self.iat);
         if lives <= 0 || lives > longest {
             return Err(refuse("it claims to live longer than a minute"));
         }
-        if self.iat > now.saturating_add(leeway) || self.nbf.is_some_and(|nbf| nbf > now.saturating_add(leeway)) {
+        if self.iat > now.saturating_add(leeway)
+            || self.nbf.is_some_and(|nbf| nbf > now.saturating_add(leeway))
+        {
             return Err(refuse("it is from the future"));
         }
         if now >= self.exp.saturating_add(leeway) {
-            return Err(Error::new(ErrorCode::TokenExpired, "access.token_expired", "the token has ended"));
+            return Err(Error::new(
+                ErrorCode::TokenExpired,
+                "access.token_expired",
+                "the token has ended",
+            ));
         }
         Ok(())
     }
@@ -256,5 +323,9 @@ impl Window {
 
 fn refuse(why: &'static str) -> Error {
     tracing::debug!(why, "an internal token is refused");
-    Error::new(ErrorCode::InvalidToken, "access.token_invalid", "the token is not valid")
+    Error::new(
+        ErrorCode::InvalidToken,
+        "access.token_invalid",
+        "the token is not valid",
+    )
 }

@@ -37,7 +37,8 @@ pub(crate) fn adopt(span: &Span, incoming: Option<&str>) -> Option<String> {
         return incoming.map(str::to_owned);
     }
     if let Some(incoming) = incoming {
-        let parent = global::get_text_map_propagator(|propagator| propagator.extract(&One(incoming)));
+        let parent =
+            global::get_text_map_propagator(|propagator| propagator.extract(&One(incoming)));
         // It fails only for a span that the filter dropped, which then has no context to give on either.
         let _ = span.set_parent(parent);
     }
@@ -46,11 +47,17 @@ pub(crate) fn adopt(span: &Span, incoming: Option<&str>) -> Option<String> {
 
 /// The trace context of the current span.
 pub(crate) fn current() -> Option<String> {
-    if is_exporting() { of(&Span::current()) } else { None }
+    if is_exporting() {
+        of(&Span::current())
+    } else {
+        None
+    }
 }
 
 fn of(span: &Span) -> Option<String> {
     let mut into = Carrier::default();
-    global::get_text_map_propagator(|propagator| propagator.inject_context(&span.context(), &mut into));
+    global::get_text_map_propagator(|propagator| {
+        propagator.inject_context(&span.context(), &mut into)
+    });
     into.0.remove(TRACEPARENT)
 }

@@ -56,40 +56,73 @@ async fn answer(
     token: Option<&SecretString>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     if request.method() != Method::GET && request.method() != Method::HEAD {
-        return Ok(respond(StatusCode::METHOD_NOT_ALLOWED, "text/plain", "GET only\n".into()));
+        return Ok(respond(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "text/plain",
+            "GET only\n".into(),
+        ));
     }
     Ok(match request.uri().path() {
-        "/health/live" => respond(StatusCode::OK, "application/json", json!({"status": "live"}).to_string()),
+        "/health/live" => respond(
+            StatusCode::OK,
+            "application/json",
+            json!({"status": "live"}).to_string(),
+        ),
         "/health/ready" => ready(&process.health.readiness().await),
-        "/metrics" if !is_allowed(request.headers(), token) => {
-            respond(StatusCode::UNAUTHORIZED, "text/plain", "a bearer token is needed\n".into())
-        }
-        "/metrics" => respond(StatusCode::OK, "text/plain; version=0.0.4", process.metrics.render()),
+        "/metrics" if !is_allowed(request.headers(), token) => respond(
+            StatusCode::UNAUTHORIZED,
+            "text/plain",
+            "a bearer token is needed\n".into(),
+        ),
+        "/metrics" => respond(
+            StatusCode::OK,
+            "text/plain; version=0.0.4",
+            process.metrics.render(),
+        ),
         _ => respond(StatusCode::NOT_FOUND, "text/plain", "not found\n".into()),
     })
 }
 
 fn ready(readiness: &Readiness) -> Response<Full<Bytes>> {
-    let down: Vec<_> = readiness.down.iter().map(|(name, reason)| json!({"name": name, "reason": reason})).collect();
+    let down: Vec<_> = readiness
+        .down
+        .iter()
+        .map(|(name, reason)| json!({"name": name, "reason": reason}))
+        .collect();
     let (code, status) = match (readiness.is_ready(), readiness.draining) {
         (true, _) => (StatusCode::OK, "ready"),
         (false, true) => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
         (false, false) => (StatusCode::SERVICE_UNAVAILABLE, "down"),
     };
-    respond(code, "application/json", json!({"status": status, "down": down}).to_string())
+    respond(
+        code,
+        "application/json",
+        json!({"status": status, "down": down}).to_string(),
+    )
 }
 
 fn is_allowed(headers: &HeaderMap, token: Option<&SecretString>) -> bool {
     let Some(token) = token else { return true };
-    let given = headers.get(header::AUTHORIZATION).map(|value| value.as_bytes()).unwrap_or_default();
+    let given = headers
+        .get(header::AUTHORIZATION)
+        .map(|value| value.as_bytes())
+        .unwrap_or_default();
     let wanted = format!("Bearer {}", token.expose_secret());
     // Every byte is compared whatever the first difference is, so that timing tells nothing but the length.
-    given.len() == wanted.len() && given.iter().zip(wanted.as_bytes()).fold(0, |diff, (a, b)| diff | (a ^ b)) == 0
+    given.len() == wanted.len()
+        && given
+            .iter()
+            .zip(wanted.as_bytes())
+            .fold(0, |diff, (a, b)| diff | (a ^ b))
+            == 0
 }
 
 fn respond(status: StatusCode, content_type: &'static str, body: String) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(content_type));
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        header::HeaderValue::from_static(content_type),
+    );
     response
 }

@@ -40,7 +40,11 @@ impl Command {
 ///
 /// `config` prints every setting with its default, `help` the commands; both end the process with code 0, as an unknown word does
 /// with 64: then the code comes back as the error.
-pub fn command(name: &str, known: &[Command], read_config: impl FnOnce(&mut Reader)) -> Result<Command, ExitCode> {
+pub fn command(
+    name: &str,
+    known: &[Command],
+    read_config: impl FnOnce(&mut Reader),
+) -> Result<Command, ExitCode> {
     let mut words = std::env::args().skip(1);
     let word = words.next().unwrap_or_else(|| "serve".to_owned());
     if let Some(command) = known.iter().copied().find(|command| command.word() == word) {
@@ -58,7 +62,10 @@ pub fn command(name: &str, known: &[Command], read_config: impl FnOnce(&mut Read
             Err(ExitCode::SUCCESS)
         }
         other => {
-            eprintln!("{name}: there is no command `{other}`\n\n{}", usage(name, known));
+            eprintln!(
+                "{name}: there is no command `{other}`\n\n{}",
+                usage(name, known)
+            );
             Err(ExitCode::from(EXIT_USAGE))
         }
     }
@@ -69,7 +76,9 @@ fn usage(name: &str, known: &[Command]) -> String {
     for command in known {
         text.push_str(&format!("  {:<8} {}\n", command.word(), command.help()));
     }
-    text.push_str("  config   print every setting with its default and end\n  help     print this and end\n");
+    text.push_str(
+        "  config   print every setting with its default and end\n  help     print this and end\n",
+    );
     text
 }
 
@@ -85,6 +94,11 @@ mod tests {
     #[test]
     fn help_names_every_command() {
         let text = usage("tenant", &[Command::Serve, Command::Migrate]);
-        assert!(text.contains("serve") && text.contains("migrate") && text.contains("config") && !text.contains("seed"));
+        assert!(
+            text.contains("serve")
+                && text.contains("migrate")
+                && text.contains("config")
+                && !text.contains("seed")
+        );
     }
 }

@@ -53,7 +53,11 @@ impl Health {
         Fut: Future<Output = Result<(), String>> + Send + 'static,
     {
         let check: Check = Arc::new(move || Box::pin(check()));
-        self.0.checks.write().unwrap_or_else(PoisonError::into_inner).push((name.into(), check));
+        self.0
+            .checks
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push((name.into(), check));
     }
 
     /// Refuses new work from now on; for the end of the process.
@@ -63,7 +67,12 @@ impl Health {
 
     /// Runs all checks at the same time.
     pub async fn readiness(&self) -> Readiness {
-        let checks = self.0.checks.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let checks = self
+            .0
+            .checks
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         let run = checks.into_iter().map(|(name, check)| async move {
             let reason = match tokio::time::timeout(CHECK_MAX, check()).await {
                 Ok(Ok(())) => return None,
@@ -73,13 +82,18 @@ impl Health {
             Some((name, reason))
         });
         let down = join_all(run).await.into_iter().flatten().collect();
-        Readiness { draining: self.0.draining.load(Ordering::SeqCst), down }
+        Readiness {
+            draining: self.0.draining.load(Ordering::SeqCst),
+            down,
+        }
     }
 }
 
 impl fmt::Debug for Health {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Health").field("draining", &self.0.draining).finish_non_exhaustive()
+        f.debug_struct("Health")
+            .field("draining", &self.0.draining)
+            .finish_non_exhaustive()
     }
 }
 
@@ -94,7 +108,11 @@ mod tests {
         health.register("broken", || async { Err("refused".to_owned()) });
         health.register("silent", std::future::pending);
         let readiness = health.readiness().await;
-        let names: Vec<_> = readiness.down.iter().map(|(name, _)| name.as_str()).collect();
+        let names: Vec<_> = readiness
+            .down
+            .iter()
+            .map(|(name, _)| name.as_str())
+            .collect();
         assert_eq!(names, ["broken", "silent"]);
         assert!(!readiness.is_ready());
     }

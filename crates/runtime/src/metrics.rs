@@ -6,8 +6,9 @@ use opentelemetry_sdk::metrics::SdkMeterProvider;
 use prometheus::{Registry, TextEncoder};
 
 /// Seconds: from a cached answer to the longest deadline. Fixed for every latency, so that dashboards can be shared.
-pub const LATENCY_BUCKETS_S: [f64; 13] =
-    [0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+pub const LATENCY_BUCKETS_S: [f64; 13] = [
+    0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+];
 
 /// Makes instruments and renders what they measured. Clones share one registry.
 #[derive(Clone, Debug)]
@@ -27,8 +28,13 @@ impl Metrics {
             .with_registry(registry.clone())
             .build()
             .expect("a fresh registry takes the exporter");
-        let resource = Resource::builder_empty().with_service_name(service.to_owned()).build();
-        let provider = SdkMeterProvider::builder().with_reader(exporter).with_resource(resource).build();
+        let resource = Resource::builder_empty()
+            .with_service_name(service.to_owned())
+            .build();
+        let provider = SdkMeterProvider::builder()
+            .with_reader(exporter)
+            .with_resource(resource)
+            .build();
         Self { provider, registry }
     }
 
@@ -59,7 +65,11 @@ mod tests {
     #[test]
     fn what_is_counted_is_rendered() {
         let metrics = Metrics::new("demo");
-        metrics.meter("demo").u64_counter("demo.things").build().add(3, &[]);
+        metrics
+            .meter("demo")
+            .u64_counter("demo.things")
+            .build()
+            .add(3, &[]);
         let text = metrics.render();
         assert!(text.contains("demo_things_total 3"), "{text}");
         assert!(text.contains(r#"service_name="demo""#), "{text}");

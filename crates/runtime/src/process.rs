@@ -115,7 +115,10 @@ where
     if let Err(problems) = reader.finish() {
         return complain(&problems);
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("{name}: cannot start threads: {error}");
@@ -207,7 +210,10 @@ fn watch_signals(process: &Process, delay: Duration) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let (health, shutdown) = (process.health.clone(), process.shutdown.clone());
     // Not a tracked task: it must outlive the draining, to hear the second signal.
-    #[expect(clippy::disallowed_methods, reason = "the signal watcher outlives the tracked tasks on purpose")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the signal watcher outlives the tracked tasks on purpose"
+    )]
     tokio::spawn(async move {
         let mut either = async || {
             tokio::select! {
@@ -260,7 +266,10 @@ fn install_panic_hook() {
 /// Registers what a process measures about itself.
 fn observe(process: &Process) {
     let meter = process.metrics.meter("runtime");
-    meter.u64_observable_counter("process.panics").with_callback(|o| o.observe(PANICS.load(Ordering::Relaxed), &[])).build();
+    meter
+        .u64_observable_counter("process.panics")
+        .with_callback(|o| o.observe(PANICS.load(Ordering::Relaxed), &[]))
+        .build();
     let tasks = process.tasks.clone();
     meter
         .u64_observable_gauge("process.tasks")

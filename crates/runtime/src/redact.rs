@@ -25,14 +25,39 @@ pub enum Treatment {
 
 /// Names that are secrets although no message has a field of that name: headers, settings and what drivers call things.
 const SECRET_NAMES: &[&str] = &[
-    "api_key", "apikey", "authorization", "cookie", "credential", "credentials", "dsn", "otp", "passwd", "password", "private_key", "pwd",
-    "secret", "set_cookie", "token", "x_api_key",
+    "api_key",
+    "apikey",
+    "authorization",
+    "cookie",
+    "credential",
+    "credentials",
+    "dsn",
+    "otp",
+    "passwd",
+    "password",
+    "private_key",
+    "pwd",
+    "secret",
+    "set_cookie",
+    "token",
+    "x_api_key",
 ];
-const SECRET_ENDINGS: &[&str] = &["_api_key", "_cookie", "_credential", "_dsn", "_password", "_private_key", "_secret", "_token"];
+const SECRET_ENDINGS: &[&str] = &[
+    "_api_key",
+    "_cookie",
+    "_credential",
+    "_dsn",
+    "_password",
+    "_private_key",
+    "_secret",
+    "_token",
+];
 
 /// Personal in some message, yet in logs these names mean things: `name = "worker"`, `title = "…"` of a kit.
 /// What they hold is still searched by [`scrub`].
-const COMMON_NAMES: &[&str] = &["data", "message", "name", "query", "reason", "text", "title", "value", "values"];
+const COMMON_NAMES: &[&str] = &[
+    "data", "message", "name", "query", "reason", "text", "title", "value", "values",
+];
 
 static BY_NAME: LazyLock<HashMap<&'static str, Treatment>> = LazyLock::new(|| {
     let mut by_name = HashMap::new();
@@ -53,16 +78,23 @@ static BY_NAME: LazyLock<HashMap<&'static str, Treatment>> = LazyLock::new(|| {
 pub fn treatment(field: &str) -> Treatment {
     let last = field.rsplit('.').next().unwrap_or(field);
     let name = snake(last);
-    if SECRET_NAMES.contains(&name.as_ref()) || SECRET_ENDINGS.iter().any(|end| name.ends_with(end)) {
+    if SECRET_NAMES.contains(&name.as_ref()) || SECRET_ENDINGS.iter().any(|end| name.ends_with(end))
+    {
         return Treatment::Remove;
     }
-    BY_NAME.get(name.as_ref()).copied().unwrap_or(Treatment::Keep)
+    BY_NAME
+        .get(name.as_ref())
+        .copied()
+        .unwrap_or(Treatment::Keep)
 }
 
 /// Replaces what looks like an e-mail address, a signed token, a bearer credential or a Brazilian tax number.
 pub fn scrub(text: &str) -> Cow<'_, str> {
     // Nearly every text lacks all of the marks, and then costs one pass.
-    if !text.bytes().any(|b| matches!(b, b'@' | b'-')) && !text.contains("eyJ") && !text.contains("earer ") {
+    if !text.bytes().any(|b| matches!(b, b'@' | b'-'))
+        && !text.contains("eyJ")
+        && !text.contains("earer ")
+    {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len());
@@ -73,7 +105,8 @@ pub fn scrub(text: &str) -> Cow<'_, str> {
             Some((at, last)) if is_boundary(last) => piece.split_at(at),
             _ => (piece, ""),
         };
-        let hide = !word.is_empty() && (after_bearer || is_address(word) || is_token(word) || is_tax_number(word));
+        let hide = !word.is_empty()
+            && (after_bearer || is_address(word) || is_token(word) || is_tax_number(word));
         out.push_str(if hide { MASK } else { word });
         out.push_str(end);
         changed |= hide;
@@ -81,15 +114,42 @@ pub fn scrub(text: &str) -> Cow<'_, str> {
             after_bearer = word.eq_ignore_ascii_case("bearer");
         }
     }
-    if changed { Cow::Owned(out) } else { Cow::Borrowed(text) }
+    if changed {
+        Cow::Owned(out)
+    } else {
+        Cow::Borrowed(text)
+    }
 }
 
 fn is_boundary(c: char) -> bool {
-    c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '<' | '>' | '(' | ')' | '[' | ']' | '{' | '}' | ',' | ';' | '=' | ':' | '/' | '?' | '&' | '|' | '\\')
+    c.is_whitespace()
+        || matches!(
+            c,
+            '"' | '\''
+                | '`'
+                | '<'
+                | '>'
+                | '('
+                | ')'
+                | '['
+                | ']'
+                | '{'
+                | '}'
+                | ','
+                | ';'
+                | '='
+                | ':'
+                | '/'
+                | '?'
+                | '&'
+                | '|'
+                | '\\'
+        )
 }
 
 fn is_address(word: &str) -> bool {
-    word.split_once('@').is_some_and(|(local, domain)| !local.is_empty() && domain.contains('.'))
+    word.split_once('@')
+        .is_some_and(|(local, domain)| !local.is_empty() && domain.contains('.'))
 }
 
 fn is_token(word: &str) -> bool {
@@ -99,7 +159,14 @@ fn is_token(word: &str) -> bool {
 /// CPF `000.000.000-00` and CNPJ `00.000.000/0000-00` (which the slash cuts in two, so its first half is enough).
 fn is_tax_number(word: &str) -> bool {
     let shape = |pattern: &str| {
-        word.len() == pattern.len() && word.bytes().zip(pattern.bytes()).all(|(b, p)| if p == b'0' { b.is_ascii_digit() } else { b == p })
+        word.len() == pattern.len()
+            && word.bytes().zip(pattern.bytes()).all(|(b, p)| {
+                if p == b'0' {
+                    b.is_ascii_digit()
+                } else {
+                    b == p
+                }
+            })
     };
     shape("000.000.000-00") || shape("00.000.000")
 }
@@ -145,12 +212,21 @@ mod tests {
     fn texts_lose_what_looks_personal_and_keep_the_rest() {
         let check = |text, expected| assert_eq!(scrub(text), expected);
         check("user ann@example.com not found", "user *** not found");
-        check(r#"LoginRequest { email: "ann@example.com", n: 1 }"#, r#"LoginRequest { email: "***", n: 1 }"#);
+        check(
+            r#"LoginRequest { email: "ann@example.com", n: 1 }"#,
+            r#"LoginRequest { email: "***", n: 1 }"#,
+        );
         check("authorization: Bearer abc.def", "authorization: Bearer ***");
         check("token eyJhbGciOiJFZERTQSIsInR5cCI6.e30.c2ln", "token ***");
         check("cpf 123.456.789-09", "cpf ***");
-        check("at 2026-01-02T03:04:05Z, 018f3c2e-0000-7000-8000-000000000001", "at 2026-01-02T03:04:05Z, 018f3c2e-0000-7000-8000-000000000001");
-        check("postgres://app:pw@db/tenantry", "postgres://app:pw@db/tenantry");
+        check(
+            "at 2026-01-02T03:04:05Z, 018f3c2e-0000-7000-8000-000000000001",
+            "at 2026-01-02T03:04:05Z, 018f3c2e-0000-7000-8000-000000000001",
+        );
+        check(
+            "postgres://app:pw@db/tenantry",
+            "postgres://app:pw@db/tenantry",
+        );
         check("mailto:a.b+c@sub.example.org?x", "mailto:***?x");
     }
 }

@@ -66,27 +66,45 @@ struct Described {
 
 impl Reader {
     /// Reads the environment of the process.
-    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one place that reads the environment"
+    )]
     pub fn from_env() -> Self {
         Self::new(|name| std::env::var(name).ok())
     }
 
     /// Reads a given map: for tests and for the laptop profile, which sets up its own services.
-    pub fn from_map<K: Into<String>, V: Into<String>>(map: impl IntoIterator<Item = (K, V)>) -> Self {
-        let map: BTreeMap<String, String> = map.into_iter().map(|(k, v)| (k.into(), v.into())).collect();
+    pub fn from_map<K: Into<String>, V: Into<String>>(
+        map: impl IntoIterator<Item = (K, V)>,
+    ) -> Self {
+        let map: BTreeMap<String, String> =
+            map.into_iter().map(|(k, v)| (k.into(), v.into())).collect();
         Self::new(move |name| map.get(name).cloned())
     }
 
     /// Reads `overrides` first and the environment for what they lack.
-    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
-    pub fn from_map_over_env<K: Into<String>, V: Into<String>>(overrides: impl IntoIterator<Item = (K, V)>) -> Self {
-        let map: BTreeMap<String, String> = overrides.into_iter().map(|(k, v)| (k.into(), v.into())).collect();
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one place that reads the environment"
+    )]
+    pub fn from_map_over_env<K: Into<String>, V: Into<String>>(
+        overrides: impl IntoIterator<Item = (K, V)>,
+    ) -> Self {
+        let map: BTreeMap<String, String> = overrides
+            .into_iter()
+            .map(|(k, v)| (k.into(), v.into()))
+            .collect();
         Self::new(move |name| map.get(name).cloned().or_else(|| std::env::var(name).ok()))
     }
 
     fn new(source: impl Fn(&str) -> Option<String> + Send + 'static) -> Self {
-        let mut reader =
-            Self { source: Box::new(source), profile: Profile::Production, problems: Vec::new(), known: BTreeMap::new() };
+        let mut reader = Self {
+            source: Box::new(source),
+            profile: Profile::Production,
+            problems: Vec::new(),
+            known: BTreeMap::new(),
+        };
         let choice = reader.choice(
             "TENANTRY_PROFILE",
             "production",
@@ -107,7 +125,13 @@ impl Reader {
     /// A text with a default.
     pub fn text(&mut self, name: &str, default: &str, doc: &str) -> String {
         let found = self.lookup(name);
-        self.describe_one(name, default, doc, Some(found.clone().unwrap_or_else(|| default.to_owned())), found.is_some());
+        self.describe_one(
+            name,
+            default,
+            doc,
+            Some(found.clone().unwrap_or_else(|| default.to_owned())),
+            found.is_some(),
+        );
         let value = found.unwrap_or_else(|| default.to_owned());
         if !self.profile.is_dev() && value.contains("change_me") {
             self.problem(name, "still has the placeholder change_me", doc);
@@ -195,7 +219,13 @@ impl Reader {
     }
 
     /// A duration in milliseconds within a range; the name ends in `_MS`.
-    pub fn duration_ms(&mut self, name: &str, default: Duration, range: RangeInclusive<Duration>, doc: &str) -> Duration {
+    pub fn duration_ms(
+        &mut self,
+        name: &str,
+        default: Duration,
+        range: RangeInclusive<Duration>,
+        doc: &str,
+    ) -> Duration {
         let millis = |d: &Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
         let bounds = millis(range.start())..=millis(range.end());
         Duration::from_millis(self.number(name, millis(&default), bounds, doc))
@@ -203,7 +233,12 @@ impl Reader {
 
     /// `true` or `false`.
     pub fn flag(&mut self, name: &str, default: bool, doc: &str) -> bool {
-        self.choice(name, if default { "true" } else { "false" }, &["true", "false"], doc) == "true"
+        self.choice(
+            name,
+            if default { "true" } else { "false" },
+            &["true", "false"],
+            doc,
+        ) == "true"
     }
 
     /// One of a few words.
@@ -212,14 +247,23 @@ impl Reader {
         if words.contains(&value.as_str()) {
             return value;
         }
-        self.problem(name, format!("is '{}'", value.escape_debug()), &format!("one of {}", words.join(", ")));
+        self.problem(
+            name,
+            format!("is '{}'", value.escape_debug()),
+            &format!("one of {}", words.join(", ")),
+        );
         default.to_owned()
     }
 
     /// A list with commas; surrounding blanks and empty members are dropped.
     pub fn list(&mut self, name: &str, default: &str, doc: &str) -> Vec<String> {
         let value = self.text(name, default, doc);
-        value.split(',').map(str::trim).filter(|member| !member.is_empty()).map(str::to_owned).collect()
+        value
+            .split(',')
+            .map(str::trim)
+            .filter(|member| !member.is_empty())
+            .map(str::to_owned)
+            .collect()
     }
 
     /// Anything that parses itself. An unreadable value is a problem and gives the default; `None` when that is empty.
@@ -243,12 +287,20 @@ impl Reader {
 
     /// Notes a problem that only the caller can see, for example two settings that contradict each other.
     pub fn problem(&mut self, name: &str, what: impl Into<String>, fix: &str) {
-        self.problems.push(Problem { name: name.to_owned(), what: what.into(), fix: fix.to_owned() });
+        self.problems.push(Problem {
+            name: name.to_owned(),
+            what: what.into(),
+            fix: fix.to_owned(),
+        });
     }
 
     /// Succeeds when nothing was wrong.
     pub fn finish(&self) -> Result<(), Problems> {
-        if self.problems.is_empty() { Ok(()) } else { Err(Problems(self.problems.clone())) }
+        if self.problems.is_empty() {
+            Ok(())
+        } else {
+            Err(Problems(self.problems.clone()))
+        }
     }
 
     /// Every setting read so far: its value in effect, default and meaning. Secrets show only whether they are set.
@@ -260,14 +312,22 @@ impl Reader {
                 (None, true) => "[set, secret]".to_owned(),
                 (None, false) => "[not set, secret]".to_owned(),
             };
-            let origin = if setting.is_set || setting.value.is_none() { "" } else { " (default)" };
+            let origin = if setting.is_set || setting.value.is_none() {
+                ""
+            } else {
+                " (default)"
+            };
             let default = if setting.is_set && !setting.default.is_empty() {
                 format!(" Default: {}.", without_password(&setting.default))
             } else {
                 String::new()
             };
             // Writing to a String cannot fail.
-            let _ = writeln!(text, "{name}={value}{origin}\n    {}.{default}", setting.doc.trim_end_matches('.'));
+            let _ = writeln!(
+                text,
+                "{name}={value}{origin}\n    {}.{default}",
+                setting.doc.trim_end_matches('.')
+            );
         }
         text
     }
@@ -276,33 +336,60 @@ impl Reader {
         (self.source)(name)
     }
 
-    fn describe_one(&mut self, name: &str, default: &str, doc: &str, value: Option<String>, is_set: bool) {
-        let described = Described { default: default.to_owned(), doc: doc.to_owned(), value, is_set };
+    fn describe_one(
+        &mut self,
+        name: &str,
+        default: &str,
+        doc: &str,
+        value: Option<String>,
+        is_set: bool,
+    ) {
+        let described = Described {
+            default: default.to_owned(),
+            doc: doc.to_owned(),
+            value,
+            is_set,
+        };
         self.known.insert(name.to_owned(), described);
     }
 }
 
 /// Hides the password of a URL, so that a DSN read as plain text does not leak through `describe`.
 fn without_password(value: &str) -> String {
-    let Some((scheme, rest)) = value.split_once("://") else { return value.to_owned() };
+    let Some((scheme, rest)) = value.split_once("://") else {
+        return value.to_owned();
+    };
     let authority_end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    let Some(at) = rest[..authority_end].rfind('@') else { return value.to_owned() };
+    let Some(at) = rest[..authority_end].rfind('@') else {
+        return value.to_owned();
+    };
     let user = rest[..at].split(':').next().unwrap_or_default();
     format!("{scheme}://{user}:***{}", &rest[at..])
 }
 
 impl fmt::Debug for Reader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reader").field("profile", &self.profile).field("problems", &self.problems).finish_non_exhaustive()
+        f.debug_struct("Reader")
+            .field("profile", &self.profile)
+            .field("problems", &self.problems)
+            .finish_non_exhaustive()
     }
 }
 
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = self.0.len();
-        write!(f, "{count} setting{} must be mended:", if count == 1 { "" } else { "s" })?;
+        write!(
+            f,
+            "{count} setting{} must be mended:",
+            if count == 1 { "" } else { "s" }
+        )?;
         for problem in &self.0 {
-            write!(f, "\n  {} {}. Set it to: {}", problem.name, problem.what, problem.fix)?;
+            write!(
+                f,
+                "\n  {} {}. Set it to: {}",
+                problem.name, problem.what, problem.fix
+            )?;
         }
         Ok(())
     }

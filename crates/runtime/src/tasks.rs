@@ -37,7 +37,10 @@ impl Tasks {
     /// Starts `work` under a name that an operator understands.
     ///
     /// A panic is logged with the name and counted, and the handle reports it. Dropping the handle detaches the task.
-    #[expect(clippy::disallowed_methods, reason = "this is the one place that may start a task")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one place that may start a task"
+    )]
     pub fn spawn<F>(&self, name: impl Into<Cow<'static, str>>, work: F) -> JoinHandle<F::Output>
     where
         F: Future + Send + 'static,
@@ -61,7 +64,12 @@ impl Tasks {
     }
 
     /// Keeps a task running until `shutdown`: when it ends or panics before that, it is started again after a growing pause.
-    pub fn supervise<M, F>(&self, name: impl Into<Cow<'static, str>>, shutdown: Shutdown, mut make: M) -> JoinHandle<()>
+    pub fn supervise<M, F>(
+        &self,
+        name: impl Into<Cow<'static, str>>,
+        shutdown: Shutdown,
+        mut make: M,
+    ) -> JoinHandle<()>
     where
         M: FnMut() -> F + Send + 'static,
         F: Future<Output = ()> + Send + 'static,
@@ -90,7 +98,10 @@ impl Tasks {
 
     /// Names of the tasks that are running, with repetitions.
     pub fn alive(&self) -> Vec<String> {
-        self.lock().values().map(|name| name.clone().into_owned()).collect()
+        self.lock()
+            .values()
+            .map(|name| name.clone().into_owned())
+            .collect()
     }
 
     /// How many tasks have panicked.
@@ -101,13 +112,18 @@ impl Tasks {
     /// Waits until every task has ended; `false` when `patience` ran out first.
     pub async fn drain(&self, patience: Duration) -> bool {
         self.tracker.close();
-        tokio::time::timeout(patience, self.tracker.wait()).await.is_ok()
+        tokio::time::timeout(patience, self.tracker.wait())
+            .await
+            .is_ok()
     }
 
     fn enter(&self, name: Cow<'static, str>) -> Entry {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         self.lock().insert(id, name);
-        Entry { id, alive: Arc::clone(&self.alive) }
+        Entry {
+            id,
+            alive: Arc::clone(&self.alive),
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, Cow<'static, str>>> {
@@ -127,7 +143,10 @@ struct Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        self.alive.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
+        self.alive
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&self.id);
     }
 }
 

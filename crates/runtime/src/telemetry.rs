@@ -43,11 +43,27 @@ pub struct TelemetrySettings {
 impl TelemetrySettings {
     /// Reads the settings; problems are kept in `reader`.
     pub fn read(reader: &mut Reader) -> Self {
-        let filter = reader.text("TENANTRY_LOG", FILTER_DEFAULT, "what is logged, for example info,rpc::access=debug");
+        let filter = reader.text(
+            "TENANTRY_LOG",
+            FILTER_DEFAULT,
+            "what is logged, for example info,rpc::access=debug",
+        );
         if let Err(error) = EnvFilter::try_new(&filter) {
-            reader.problem("TENANTRY_LOG", format!("cannot be read: {error}"), "directives such as info,sqlx=debug");
+            reader.problem(
+                "TENANTRY_LOG",
+                format!("cannot be read: {error}"),
+                "directives such as info,sqlx=debug",
+            );
         }
-        let format = match reader.choice("TENANTRY_LOG_FORMAT", "json", &["json", "text"], "json for machines, text for people").as_str() {
+        let format = match reader
+            .choice(
+                "TENANTRY_LOG_FORMAT",
+                "json",
+                &["json", "text"],
+                "json for machines, text for people",
+            )
+            .as_str()
+        {
             "text" => Format::Text,
             _ => Format::Json,
         };
@@ -77,7 +93,11 @@ impl Telemetry {
 /// Starts logging to standard output and, with an endpoint, tracing. Fails when the process has a subscriber already.
 pub fn init(settings: &TelemetrySettings, service: &'static str) -> anyhow::Result<Telemetry> {
     opentelemetry::global::set_text_map_propagator(TraceContextPropagator::new());
-    let provider = if settings.otlp_endpoint.is_empty() { None } else { Some(export::provider(settings, service)?) };
+    let provider = if settings.otlp_endpoint.is_empty() {
+        None
+    } else {
+        Some(export::provider(settings, service)?)
+    };
     let traces = provider.as_ref().map(|provider| {
         opentelemetry::global::set_tracer_provider(provider.clone());
         EXPORTING.store(true, Ordering::Relaxed);
@@ -87,17 +107,29 @@ pub fn init(settings: &TelemetrySettings, service: &'static str) -> anyhow::Resu
             .with_threads(false)
             .with_tracked_inactivity(false)
             // The exporter's own connection must not make spans about sending spans.
-            .with_filter(Targets::new().with_default(LevelFilter::INFO).with_targets(export::QUIET.map(|target| (target, LevelFilter::OFF))))
+            .with_filter(
+                Targets::new()
+                    .with_default(LevelFilter::INFO)
+                    .with_targets(export::QUIET.map(|target| (target, LevelFilter::OFF))),
+            )
     });
     let filter = EnvFilter::try_new(&settings.filter).context("TENANTRY_LOG")?;
-    let logs = layer::LogLayer::new(service, settings.format, standard_output()).with_filter(filter);
-    tracing::subscriber::set_global_default(Registry::default().with(traces).with(logs)).context("a log subscriber is installed already")?;
+    let logs =
+        layer::LogLayer::new(service, settings.format, standard_output()).with_filter(filter);
+    tracing::subscriber::set_global_default(Registry::default().with(traces).with(logs))
+        .context("a log subscriber is installed already")?;
     Ok(Telemetry(provider))
 }
 
 /// A subscriber that writes to `sink` instead of standard output: for tests of what is logged.
-pub fn subscriber(service: &'static str, format: Format, filter: &str, sink: Sink) -> impl Subscriber + Send + Sync {
-    Registry::default().with(layer::LogLayer::new(service, format, sink).with_filter(EnvFilter::new(filter)))
+pub fn subscriber(
+    service: &'static str,
+    format: Format,
+    filter: &str,
+    sink: Sink,
+) -> impl Subscriber + Send + Sync {
+    Registry::default()
+        .with(layer::LogLayer::new(service, format, sink).with_filter(EnvFilter::new(filter)))
 }
 
 /// Whether spans leave the process.

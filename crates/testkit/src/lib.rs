@@ -9,6 +9,7 @@ mod context;
 mod database;
 mod proxy;
 mod redis;
+pub mod rpc;
 
 pub use broker::{amqp, amqp_through, broker};
 pub use clock::{clock, eventually, ids};
@@ -16,3 +17,4 @@ pub use context::{ANN, BOB, Caller, TENANT_A, TENANT_B, context};
 pub use database::TestDb;
 pub use proxy::Proxy;
 pub use redis::{cache, redis, redis_through};
+pub use rpc::{Rpc, context_token, identity, keyring};

@@ -2,8 +2,26 @@
 
 /// Values that stand in examples, in default installations and in the first line of every word list.
 const WELL_KNOWN: &[&str] = &[
-    "admin", "administrator", "changeme", "default", "dev", "development", "example", "guest", "minioadmin", "passw0rd",
-    "password", "postgres", "rabbitmq", "redis", "root", "s3cret", "secret", "tenantry", "test", "token",
+    "admin",
+    "administrator",
+    "changeme",
+    "default",
+    "dev",
+    "development",
+    "example",
+    "guest",
+    "minioadmin",
+    "passw0rd",
+    "password",
+    "postgres",
+    "rabbitmq",
+    "redis",
+    "root",
+    "s3cret",
+    "secret",
+    "tenantry",
+    "test",
+    "token",
 ];
 
 /// Says why a value cannot be a secret outside the dev profile; never repeats the value.
@@ -12,11 +30,16 @@ pub(super) fn secret_weakness(value: &str) -> Option<&'static str> {
     if lower.contains("change_me") || lower.contains("change-me") {
         return Some("still has the placeholder change_me");
     }
-    if WELL_KNOWN.contains(&lower.as_str()) || url_password(&lower).is_some_and(|p| WELL_KNOWN.contains(&p)) {
+    if WELL_KNOWN.contains(&lower.as_str())
+        || url_password(&lower).is_some_and(|p| WELL_KNOWN.contains(&p))
+    {
         return Some("has a well-known value");
     }
     let first = lower.chars().next()?;
-    lower.chars().all(|c| c == first).then_some("repeats one character")
+    lower
+        .chars()
+        .all(|c| c == first)
+        .then_some("repeats one character")
 }
 
 /// The password inside a URL such as a database DSN.
@@ -33,7 +56,8 @@ mod tests {
 
     #[test]
     fn well_known_secrets_are_seen_also_inside_a_url() {
-        let check = |value, weak: bool| assert_eq!(secret_weakness(value).is_some(), weak, "{value}");
+        let check =
+            |value, weak: bool| assert_eq!(secret_weakness(value).is_some(), weak, "{value}");
         check("change_me", true);
         check("prefix-CHANGE_ME-suffix", true);
         check("MinioAdmin", true);

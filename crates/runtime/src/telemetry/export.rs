@@ -14,7 +14,10 @@ use crate::redact::{MASK, Treatment, scrub, treatment};
 pub(super) const QUIET: [&str; 5] = ["h2", "hyper", "tonic", "tower", "opentelemetry"];
 
 /// A provider with a batch exporter of bounded memory: when the collector is down, spans are dropped.
-pub(super) fn provider(settings: &TelemetrySettings, service: &'static str) -> anyhow::Result<SdkTracerProvider> {
+pub(super) fn provider(
+    settings: &TelemetrySettings,
+    service: &'static str,
+) -> anyhow::Result<SdkTracerProvider> {
     let exporter = opentelemetry_otlp::SpanExporter::builder()
         .with_tonic()
         .with_endpoint(settings.otlp_endpoint.as_str())
@@ -22,7 +25,9 @@ pub(super) fn provider(settings: &TelemetrySettings, service: &'static str) -> a
         .context("OTEL_EXPORTER_OTLP_ENDPOINT")?;
     Ok(SdkTracerProvider::builder()
         .with_batch_exporter(Redacting(exporter))
-        .with_sampler(Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(settings.trace_ratio))))
+        .with_sampler(Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(
+            settings.trace_ratio,
+        ))))
         .with_resource(Resource::builder().with_service_name(service).build())
         .build())
 }

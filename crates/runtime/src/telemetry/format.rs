@@ -20,9 +20,19 @@ impl Line<'_> {
 
     /// `level`, `message` and `timestamp` first; then the fields as they are called in requirement OB-02.
     pub(super) fn json(&self, out: &mut Vec<u8>) {
-        let _ = write!(out, r#"{{"timestamp":"{}","level":"{}","message":"#, self.now.to_rfc3339_opts(SecondsFormat::Micros, true), level(self.metadata));
+        let _ = write!(
+            out,
+            r#"{{"timestamp":"{}","level":"{}","message":"#,
+            self.now.to_rfc3339_opts(SecondsFormat::Micros, true),
+            level(self.metadata)
+        );
         let _ = serde_json::to_writer(&mut *out, &self.fields.message);
-        let _ = write!(out, r#","service":"{}","target":"{}""#, self.service, self.metadata.target());
+        let _ = write!(
+            out,
+            r#","service":"{}","target":"{}""#,
+            self.service,
+            self.metadata.target()
+        );
         for (name, value) in &self.fields.values {
             if matches!(*name, "timestamp" | "level" | "service" | "target") {
                 continue;
@@ -37,13 +47,18 @@ impl Line<'_> {
 
     /// `12:00:01.234 INFO  auth: message key=value …`
     pub(super) fn text(&self, out: &mut Vec<u8>) {
-        let (time, level) = (self.now.format("%H:%M:%S%.3f"), level(self.metadata).to_uppercase());
+        let (time, level) = (
+            self.now.format("%H:%M:%S%.3f"),
+            level(self.metadata).to_uppercase(),
+        );
         let _ = write!(out, "{time} {level:<5} {}: ", self.metadata.target());
         one_line(&self.fields.message, out);
         for (name, value) in &self.fields.values {
             let _ = write!(out, " {name}=");
             match value {
-                Value::String(text) if !text.is_empty() && !text.contains([' ', '"', '\n']) => one_line(text, out),
+                Value::String(text) if !text.is_empty() && !text.contains([' ', '"', '\n']) => {
+                    one_line(text, out)
+                }
                 other => {
                     let _ = serde_json::to_writer(&mut *out, other);
                 }

@@ -34,7 +34,12 @@ pub(super) struct LogLayer {
 
 impl LogLayer {
     pub(super) fn new(service: &'static str, format: Format, sink: Sink) -> Self {
-        Self { service, format, sink, clock: Clock::system() }
+        Self {
+            service,
+            format,
+            sink,
+            clock: Clock::system(),
+        }
     }
 }
 
@@ -68,14 +73,21 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for LogLayer {
         // From the innermost span outwards: what is nearer to the event wins.
         for span in ctx.event_scope(event).into_iter().flatten() {
             let extensions = span.extensions();
-            let Some(SpanFields(outer)) = extensions.get() else { continue };
+            let Some(SpanFields(outer)) = extensions.get() else {
+                continue;
+            };
             for (name, value) in &outer.values {
                 if !fields.values.iter().any(|(known, _)| known == name) {
                     fields.values.push((name, value.clone()));
                 }
             }
         }
-        let line = format::Line { now: self.clock.now(), service: self.service, metadata: event.metadata(), fields: &fields };
+        let line = format::Line {
+            now: self.clock.now(),
+            service: self.service,
+            metadata: event.metadata(),
+            fields: &fields,
+        };
         LINE.with(|buffer| match buffer.try_borrow_mut() {
             Ok(mut buffer) => self.write(&line, &mut buffer),
             // A sink that logs would come back here.
