@@ -75,7 +75,7 @@ fetch_pgvector_source() {
   while read -r suite components; do
     rm -f "$STATE"/pgvector/pgvector_*
     printf 'deb-src %s %s %s %s\n' "$(apt_keyring)" "$mirror" "$suite" "$components" >"$home/sources.list"
-    if private_apt apt-get update && (cd "$STATE/pgvector" && private_apt apt-get source --download-only pgvector); then
+    if private_apt apt-get update && (cd "$STATE/pgvector" && private_apt apt-get source --download-only --tar-only pgvector); then
       return
     fi
   done < <(pgvector_suites)
