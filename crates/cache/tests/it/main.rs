@@ -1,0 +1,6 @@
+//! The cache against a real Redis, and without one.
+
+mod cached;
+mod limits;
+mod lock;
+mod outage;
