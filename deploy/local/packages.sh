@@ -28,6 +28,7 @@ missing_packages() {
   command -v cc >/dev/null && command -v make >/dev/null || printf 'build-essential\n'
   command -v pkg-config >/dev/null || printf 'pkg-config\n'
   command -v curl >/dev/null || printf 'curl\n'
+  command -v openssl >/dev/null || printf 'openssl\n'
   [[ -e /etc/ssl/certs/ca-certificates.crt ]] || printf 'ca-certificates\n'
   # The package manager keeps its index compressed with one of these; the demo reads it.
   command -v xz >/dev/null || printf 'xz-utils\n'

@@ -103,6 +103,8 @@ MAIL_DIR=.dev/mail
 
 GATEWAY_HTTP_LISTEN=127.0.0.1:\$TENANTRY_HTTP_PORT
 ADMIN_LISTEN=127.0.0.1:\$TENANTRY_ADMIN_PORT
+TENANTRY_ADMIN_ADDRESS=\$ADMIN_LISTEN
+AUTH_PUBLIC_URL=http://127.0.0.1:\$TENANTRY_HTTP_PORT
 
 AUTH_PASSWORD_PEPPER=$(key32)
 AUTH_REFRESH_KEY=$(key32)
@@ -133,6 +135,13 @@ ensure_settings() {
     sed -i "s/^TENANTRY_PORT_OFFSET=.*/TENANTRY_PORT_OFFSET=$TENANTRY_PORT_OFFSET/" "$STATE/env"
   fi
   load_settings
+  [[ -e $AUTH_SIGNING_KEY_FILE ]] || quietly "making the key that signs access tokens" make_signing_key
+}
+
+make_signing_key() {
+  mkdir -p "$(dirname "$AUTH_SIGNING_KEY_FILE")"
+  (umask 077 && openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:3072 -out "$AUTH_SIGNING_KEY_FILE.new")
+  mv "$AUTH_SIGNING_KEY_FILE.new" "$AUTH_SIGNING_KEY_FILE"
 }
 
 load_settings() {
