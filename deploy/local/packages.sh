@@ -56,23 +56,28 @@ service_of() {
   esac
 }
 
+# Answers "no" to packages that want to start their service. Ends with the subshell that sets it, also on Ctrl-C; one
+# left behind by a killed run is known by its mark. An administrator's own policy is kept.
+POLICY=/usr/sbin/policy-rc.d
+POLICY_MARK="# made by tenantry's ./dev for one installation"
+
+forbid_service_starts() {
+  if [[ -e $POLICY ]] && ! grep -qxF "$POLICY_MARK" "$POLICY"; then
+    return
+  fi
+  trap 'as_root rm -f "$POLICY"' EXIT
+  trap 'exit 130' INT TERM HUP
+  as_root sh -c 'printf "#!/bin/sh\n%s\nexit 101\n" "$2" >"$1" && chmod 0755 "$1"' sh "$POLICY" "$POLICY_MARK"
+}
+
 install_packages() {
-  local package policy=/usr/sbin/policy-rc.d ours=
-  if [[ ! -e $policy ]]; then
-    ours=1
-    as_root sh -c 'printf "#!/bin/sh\nexit 101\n" >"$1" && chmod 0755 "$1"' sh "$policy"
-  fi
-  apt_install "$@" || {
-    local status=$?
-    [[ -z $ours ]] || as_root rm -f "$policy"
-    return "$status"
-  }
-  [[ -z $ours ]] || as_root rm -f "$policy"
-  if command -v systemctl >/dev/null; then
-    for package in "$@"; do
-      [[ -z $(service_of "$package") ]] || as_root systemctl disable --now "$(service_of "$package")" || true
-    done
-  fi
+  local package
+  forbid_service_starts
+  apt_install "$@"
+  command -v systemctl >/dev/null || return 0
+  for package in "$@"; do
+    [[ -z $(service_of "$package") ]] || as_root systemctl disable --now "$(service_of "$package")" || true
+  done
 }
 
 apt_install() {
