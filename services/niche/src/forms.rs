@@ -18,6 +18,9 @@ pub use formats::{Format, STATES};
 /// The largest record as JSON text. An event, a search document and a page of 100 records stay bounded by it.
 pub const RECORD_BYTES_MAX: usize = 64 * 1024;
 
+/// The largest integer that every JSON client reads exactly: 2^53.
+const INTEGER_MAX: u64 = 1 << 53;
+
 /// One thing that is wrong with a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldProblem {
@@ -101,7 +104,7 @@ impl EntityForm {
 
     /// Whether a record has no problem: the fast half of [`EntityForm::check`].
     pub fn is_sound(&self, data: &Value) -> bool {
-        self.validator.is_valid(data) && !has_nul(data) && (self.bounded || bytes_of(data) <= RECORD_BYTES_MAX)
+        self.validator.is_valid(data) && unstorable(data).is_none() && (self.bounded || bytes_of(data) <= RECORD_BYTES_MAX)
     }
 
     /// The fields in the order of the form.
@@ -171,13 +174,15 @@ fn scalars(value: Option<&Value>) -> Vec<String> {
     }
 }
 
-/// Whether any text holds the character NUL, which PostgreSQL cannot store in `jsonb`. Names of fields are those of the form and have none.
-fn has_nul(value: &Value) -> bool {
+/// The rule that a value breaks because the platform cannot keep it: text with the character NUL, which `jsonb` has no place for, and integers
+/// beyond 2^53, which JSON clients would round. Names of fields are those of the form and need no look.
+fn unstorable(value: &Value) -> Option<&'static str> {
     match value {
-        Value::String(text) => text.as_bytes().contains(&0),
-        Value::Array(items) => items.iter().any(has_nul),
-        Value::Object(map) => map.values().any(has_nul),
-        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+        Value::String(text) => text.as_bytes().contains(&0).then_some("characters"),
+        Value::Number(number) => number.as_i64().map_or(number.is_u64(), |n| n.unsigned_abs() > INTEGER_MAX).then_some("integer_range"),
+        Value::Array(items) => items.iter().find_map(unstorable),
+        Value::Object(map) => map.values().find_map(unstorable),
+        Value::Null | Value::Bool(_) => None,
     }
 }
 

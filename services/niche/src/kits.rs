@@ -6,6 +6,7 @@
 pub mod golden;
 pub mod lint;
 pub mod source;
+pub mod store;
 
 
 use std::collections::BTreeMap;

@@ -7,7 +7,7 @@ use jsonschema::error::ValidationErrorKind as Kind;
 use kernel::Locale;
 use serde_json::Value;
 
-use super::{EntityForm, Field, FieldKind, FieldProblem, ItemKind, RECORD_BYTES_MAX, bytes_of, has_nul};
+use super::{EntityForm, Field, FieldKind, FieldProblem, ItemKind, RECORD_BYTES_MAX, bytes_of, unstorable};
 
 /// Options that a message lists before it says how many there are.
 const OPTIONS_SHOWN: usize = 12;
@@ -24,8 +24,8 @@ pub(super) fn problems(form: &EntityForm, data: &Value, locale: Locale) -> Vec<F
     for error in form.validator.iter_errors(data).take(PROBLEMS_MAX) {
         writer.schema_error(&error, &mut found);
     }
-    for (key, _) in data.as_object().into_iter().flatten().filter(|(_, value)| has_nul(value)) {
-        found.push(writer.problem(key, "characters", Params::new()));
+    for (key, value) in data.as_object().into_iter().flatten().filter(|(key, _)| form.by_key.contains_key(*key)) {
+        found.extend(unstorable(value).map(|rule| writer.problem(key, rule, Params::new())));
     }
     if bytes_of(data) > RECORD_BYTES_MAX {
         found.push(writer.problem("", "size", Params::from([("max".into(), RECORD_BYTES_MAX.to_string())])));
@@ -185,6 +185,7 @@ fn english(rule: &str) -> &'static str {
         "unique" => "{label} must not repeat an item",
         "pattern" => "{label} must match {pattern}",
         "characters" => "{label} holds the character NUL, which cannot be stored: remove it",
+        "integer_range" => "{label} is a number that JSON cannot hold exactly: stay within 9007199254740992",
         "size" => "{label} is larger than {max} bytes: shorten it",
         "cpf" => "{label} must be a valid CPF: 11 digits whose last two are the check digits, for example 529.982.247-25",
         "cnpj" => "{label} must be a valid CNPJ: 14 characters whose last two are the check digits, for example 11.222.333/0001-81",
@@ -219,6 +220,7 @@ fn portuguese(rule: &str) -> &'static str {
         "unique" => "{label} não pode repetir um item",
         "pattern" => "{label} deve seguir o padrão {pattern}",
         "characters" => "{label} contém o caractere NUL, que não pode ser guardado: remova-o",
+        "integer_range" => "{label} é um número que JSON não guarda com exatidão: fique dentro de 9007199254740992",
         "size" => "{label} tem mais de {max} bytes: reduza o conteúdo",
         "cpf" => "{label} deve ser um CPF válido: 11 dígitos, sendo os dois últimos verificadores, por exemplo 529.982.247-25",
         "cnpj" => "{label} deve ser um CNPJ válido: 14 caracteres, sendo os dois últimos verificadores, por exemplo 11.222.333/0001-81",

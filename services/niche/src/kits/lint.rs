@@ -125,7 +125,9 @@ fn assemble(
     taxonomies: BTreeMap<String, Value>,
     entities: BTreeMap<String, Value>,
 ) -> Result<LoadedKit, Problem> {
-    let Value::Object(mut manifest) = main else { unreachable_shape(folder)? };
+    let Value::Object(mut manifest) = main else {
+        return Err(At::file(folder).problem("shape.type", "kit.yaml is not a mapping", "write keys and values"));
+    };
     let collect = |map: BTreeMap<String, Value>| Value::Object(map.into_iter().collect::<Map<_, _>>());
     manifest.insert("taxonomies".into(), collect(taxonomies));
     manifest.insert("entities".into(), collect(entities));
@@ -135,8 +137,4 @@ fn assemble(
         Ok(kit) => Ok(LoadedKit { kit: Arc::new(kit), manifest, checksum }),
         Err(e) => Err(At::file(folder).problem("kit.shape", &e.to_string(), "compare with a kit that works")),
     }
-}
-
-fn unreachable_shape<T>(folder: &str) -> Result<T, Problem> {
-    Err(At::file(folder).problem("kit.shape", "kit.yaml is not a mapping", "write keys and values"))
 }

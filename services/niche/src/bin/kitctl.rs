@@ -1,0 +1,7 @@
+//! `kitctl`: checks kits before they ship.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    niche::kitctl::main(std::env::args_os())
+}
