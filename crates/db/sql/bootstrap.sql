@@ -203,6 +203,7 @@ begin
   execute format('grant usage on schema %I to %I, %I, %I', service, a, r, d);
   execute format('alter default privileges for role %I revoke execute on functions from public', o);
   execute format('grant select, insert, update on app.gate_exceptions to %I', o);
+  execute format('grant select on app.services to %I', o);
   execute format('grant execute on function app.tid(), app.no_tenant() to %I, %I, %I, %I', o, a, r, d);
   execute format('grant execute on function app.wake_relay() to %I, %I', o, a);
   execute format('grant execute on function app.protect(regclass), app.run_as_definer(regprocedure), app.install_service_tables(text), app.except_from_gate(text, text, text, date) to %I', o);

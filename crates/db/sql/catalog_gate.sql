@@ -1,4 +1,4 @@
--- The catalogue gate: one row per violation of what keeps tenants apart. Read-only; any role may run it; set search_path = '' first.
+-- The catalogue gate: one row per violation of what keeps tenants apart. Read-only; owners and superusers may run it; set search_path = '' first.
 --
 -- R1 to R17 follow SECURITY.md 3.8. R0 reports an exception that has ended. Exceptions live in app.gate_exceptions, each with a reason and an end.
 with

@@ -17,7 +17,7 @@ pub struct Finding {
     pub problem: String,
 }
 
-/// Examines the whole database. An empty answer is a pass.
+/// Examines the whole database, as an owner of a service's schema or as superuser. An empty answer is a pass.
 ///
 /// Works inside a transaction too and leaves it as it was.
 pub async fn check(connection: &mut PgConnection) -> Result<Vec<Finding>, sqlx::Error> {

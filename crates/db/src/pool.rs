@@ -215,3 +215,43 @@ pub(crate) async fn examine(options: &PgConnectOptions, schema: &str) -> Result<
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use sqlx::Executor as _;
+    use testkit::TestDb;
+
+    use super::Pool;
+
+    static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("tests/it/migrations");
+
+    #[tokio::test]
+    async fn a_begin_whose_second_statement_fails_does_not_poison_the_pool() {
+        let database = TestDb::new("probe", &MIGRATOR).await;
+        let pool = Pool::new(database.url("probe_app").parse().unwrap(), 1, Duration::from_secs(1));
+        for _ in 0..3 {
+            let failed = pool.begin("BEGIN; SET LOCAL app.tenant_id = 'left behind'; SELECT 1 / 0".to_owned()).await;
+            assert_eq!(failed.err().unwrap().as_database_error().unwrap().code().unwrap(), "22012");
+            let mut begun = pool.begin("BEGIN".to_owned()).await.unwrap();
+            let (left,): (Option<String>,) =
+                sqlx::query_as("select nullif(current_setting('app.tenant_id', true), '')").fetch_one(&mut *begun.transaction).await.unwrap();
+            assert_eq!(left, None);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_session_setting_leaves_behind_ends_with_its_connection() {
+        let database = TestDb::new("probe", &MIGRATOR).await;
+        let pool = Pool::new(database.url("probe_app").parse().unwrap(), 1, Duration::from_secs(1));
+        let mut begun = pool.begin("BEGIN".to_owned()).await.unwrap();
+        begun.transaction.execute("set app.tenant_id = 'left behind'").await.unwrap();
+        begun.transaction.commit().await.unwrap();
+        drop(begun.permit);
+        let mut begun = pool.begin("BEGIN".to_owned()).await.unwrap();
+        let (left,): (Option<String>,) =
+            sqlx::query_as("select nullif(current_setting('app.tenant_id', true), '')").fetch_one(&mut *begun.transaction).await.unwrap();
+        assert_eq!(left, None);
+    }
+}

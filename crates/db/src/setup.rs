@@ -83,5 +83,10 @@ pub(crate) fn checked_name(name: &str) -> Result<&str, SetupError> {
 
 /// Reads a connection string without ever repeating it in an error.
 pub(crate) fn options(setting: &str, url: &str) -> Result<sqlx::postgres::PgConnectOptions, SetupError> {
-    url.parse().map_err(|cause: sqlx::Error| SetupError::Url { setting: setting.to_owned(), cause: cause.to_string() })
+    let unreadable = |cause: String| SetupError::Url { setting: setting.to_owned(), cause };
+    // The driver takes any scheme, and would then talk to whatever listens there.
+    if !(url.starts_with("postgres://") || url.starts_with("postgresql://")) {
+        return Err(unreadable("it begins otherwise".to_owned()));
+    }
+    url.parse().map_err(|cause: sqlx::Error| unreadable(cause.to_string()))
 }

@@ -1,6 +1,7 @@
 //! Tenants stay apart, whatever the application forgets.
 
 use db::Db;
+use futures::TryStreamExt as _;
 use kernel::{Code, ErrorCode, TenantId};
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Executor as _};
@@ -79,7 +80,6 @@ async fn no_statement_works_without_a_tenant() {
         "select * from probe.comments".to_owned(),
         "select * from probe.inbox".to_owned(),
         "select * from probe.idempotency_keys".to_owned(),
-        "copy probe.notes to stdout".to_owned(),
     ];
     for sql in &statements {
         // Unset, then what a finished transaction leaves behind, then garbage.
@@ -87,6 +87,15 @@ async fn no_statement_works_without_a_tenant() {
         assert_eq!(attack(&mut app, Some(""), sql).await, Err("42501".to_owned()), "{sql}");
         assert_eq!(attack(&mut app, Some("no uuid"), sql).await, Err("22P02".to_owned()), "{sql}");
     }
+}
+
+#[tokio::test]
+async fn copying_a_table_out_is_no_way_around() {
+    let database = database().await;
+    two_tenants(&database.db().await).await;
+    let mut app = database.role("probe_app").await;
+    let copied: Result<Vec<_>, _> = async { app.copy_out_raw("copy probe.notes to stdout").await?.try_collect().await }.await;
+    assert_eq!(copied.unwrap_err().as_database_error().unwrap().code().unwrap(), "42501");
 }
 
 #[tokio::test]
