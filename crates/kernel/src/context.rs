@@ -35,9 +35,17 @@ impl Locale {
         let mut best = (0.0_f32, Self::En);
         for part in header.split(',') {
             let mut pieces = part.trim().split(';');
-            let tag = pieces.next().unwrap_or_default().trim().to_ascii_lowercase();
+            let tag = pieces
+                .next()
+                .unwrap_or_default()
+                .trim()
+                .to_ascii_lowercase();
             let quality = pieces
-                .find_map(|p| p.trim().strip_prefix("q=").and_then(|q| q.parse::<f32>().ok()))
+                .find_map(|p| {
+                    p.trim()
+                        .strip_prefix("q=")
+                        .and_then(|q| q.parse::<f32>().ok())
+                })
                 .unwrap_or(1.0);
             let locale = match tag.split('-').next() {
                 Some("pt") => Self::PtBr,
@@ -135,7 +143,7 @@ pub struct RequestContext(Arc<Inner>);
 struct Inner {
     tenant_id: Option<TenantId>,
     principal: Principal,
-    permissions: BTreeSet<String>,
+    permissions: Arc<BTreeSet<String>>,
     request_id: String,
     traceparent: Option<String>,
     method: String,
@@ -152,7 +160,7 @@ impl RequestContext {
         ContextBuilder(Inner {
             tenant_id: None,
             principal,
-            permissions: BTreeSet::new(),
+            permissions: Arc::default(),
             request_id: String::new(),
             traceparent: None,
             method: String::new(),
@@ -166,7 +174,11 @@ impl RequestContext {
 
     /// A context for work that a service does by itself, inside one tenant or for the platform.
     pub fn system(service: &str, tenant_id: TenantId) -> ContextBuilder {
-        Self::builder(Principal::Internal { service: service.to_owned(), on_behalf_of: None }).tenant(tenant_id)
+        Self::builder(Principal::Internal {
+            service: service.to_owned(),
+            on_behalf_of: None,
+        })
+        .tenant(tenant_id)
     }
 
     /// The tenant, if the caller is bound to one.
@@ -186,10 +198,13 @@ impl RequestContext {
 
     /// The acting person, or `UNAUTHORIZED`.
     pub fn require_user(&self) -> Result<UserId> {
-        self.0
-            .principal
-            .user_id()
-            .ok_or_else(|| Error::new(crate::ErrorCode::Unauthorized, "access.sign_in_required", "sign in first"))
+        self.0.principal.user_id().ok_or_else(|| {
+            Error::new(
+                crate::ErrorCode::Unauthorized,
+                "access.sign_in_required",
+                "sign in first",
+            )
+        })
     }
 
     /// Whether platform staff is acting.
@@ -219,7 +234,10 @@ impl RequestContext {
 
     /// The trace id within the trace context: 32 hexadecimal digits.
     pub fn trace_id(&self) -> Option<&str> {
-        self.0.traceparent.as_deref().and_then(|t| t.split('-').nth(1))
+        self.0
+            .traceparent
+            .as_deref()
+            .and_then(|t| t.split('-').nth(1))
     }
 
     /// The gRPC path of the method, for example `/niche.v1.RecordService/CreateRecord`; the consumer's queue in a worker.
@@ -264,7 +282,7 @@ impl RequestContext {
         Self(Arc::new(Inner {
             tenant_id: Some(tenant_id),
             principal: inner.principal.clone(),
-            permissions: inner.permissions.clone(),
+            permissions: Arc::clone(&inner.permissions),
             request_id: inner.request_id.clone(),
             traceparent: inner.traceparent.clone(),
             method: inner.method.clone(),
@@ -301,8 +319,18 @@ impl ContextBuilder {
 
     /// Sets the effective permissions.
     #[must_use]
-    pub fn permissions<S: Into<String>>(mut self, permissions: impl IntoIterator<Item = S>) -> Self {
-        self.0.permissions = permissions.into_iter().map(Into::into).collect();
+    pub fn permissions<S: Into<String>>(
+        mut self,
+        permissions: impl IntoIterator<Item = S>,
+    ) -> Self {
+        self.0.permissions = Arc::new(permissions.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Sets the effective permissions to a set that is shared by all requests with the same credential.
+    #[must_use]
+    pub fn permission_set(mut self, permissions: Arc<BTreeSet<String>>) -> Self {
+        self.0.permissions = permissions;
         self
     }
 
@@ -378,6 +406,9 @@ mod tests {
     #[test]
     fn a_context_without_a_tenant_says_so() {
         let ctx = RequestContext::builder(Principal::Anonymous).build();
-        assert_eq!(ctx.require_tenant().unwrap_err().error_code(), crate::ErrorCode::TenantRequired);
+        assert_eq!(
+            ctx.require_tenant().unwrap_err().error_code(),
+            crate::ErrorCode::TenantRequired
+        );
     }
 }

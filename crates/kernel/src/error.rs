@@ -148,8 +148,17 @@ pub struct Violation {
 
 impl Violation {
     /// A violation without parameters.
-    pub fn new(field: impl Into<String>, rule: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { field: field.into(), rule: rule.into(), message: message.into(), params: BTreeMap::new() }
+    pub fn new(
+        field: impl Into<String>,
+        rule: impl Into<String>,
+        message: impl Into<String>,
+    ) -> Self {
+        Self {
+            field: field.into(),
+            rule: rule.into(),
+            message: message.into(),
+            params: BTreeMap::new(),
+        }
     }
 
     /// Adds a parameter of the localised text.
@@ -176,7 +185,11 @@ struct Inner {
 
 impl Error {
     /// A failure with a public code, a stable dotted `reason` that keys the localised text, and an English message.
-    pub fn new(error_code: ErrorCode, reason: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+    pub fn new(
+        error_code: ErrorCode,
+        reason: impl Into<Cow<'static, str>>,
+        message: impl Into<String>,
+    ) -> Self {
         Self(Box::new(Inner {
             error_code,
             reason: reason.into(),
@@ -191,7 +204,11 @@ impl Error {
 
     /// The input breaks these rules; all of them are told at once.
     pub fn invalid(violations: Vec<Violation>) -> Self {
-        let mut error = Self::new(ErrorCode::ValidationError, "request.invalid", "the request breaks one or more rules");
+        let mut error = Self::new(
+            ErrorCode::ValidationError,
+            "request.invalid",
+            "the request breaks one or more rules",
+        );
         error.0.violations = violations;
         error
     }
@@ -218,25 +235,46 @@ impl Error {
 
     /// The caller's effective permissions lack `action`.
     pub fn forbidden_action(action: &str) -> Self {
-        Self::new(ErrorCode::ForbiddenAction, "access.forbidden_action", "you are not allowed to do this").with_detail("toolAction", action)
+        Self::new(
+            ErrorCode::ForbiddenAction,
+            "access.forbidden_action",
+            "you are not allowed to do this",
+        )
+        .with_detail("toolAction", action)
     }
 
     /// The action needs a tenant and the caller is bound to none.
     pub fn tenant_required() -> Self {
-        Self::new(ErrorCode::TenantRequired, "access.tenant_required", "Tenant required")
+        Self::new(
+            ErrorCode::TenantRequired,
+            "access.tenant_required",
+            "Tenant required",
+        )
     }
 
     /// Something that this needs is down; `what` is a word that an operator understands.
-    pub fn unavailable(what: &'static str, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        Self::new(ErrorCode::ServiceUnavailable, "service.unavailable", "a part of the service is not available right now; try again shortly")
-            .with_retry_after(Duration::from_secs(1))
-            .context(what)
-            .caused_by(source)
+    pub fn unavailable(
+        what: &'static str,
+        source: impl Into<Box<dyn StdError + Send + Sync>>,
+    ) -> Self {
+        Self::new(
+            ErrorCode::ServiceUnavailable,
+            "service.unavailable",
+            "a part of the service is not available right now; try again shortly",
+        )
+        .with_retry_after(Duration::from_secs(1))
+        .context(what)
+        .caused_by(source)
     }
 
     /// Our fault. The caller sees a fixed text; the cause is logged.
     pub fn internal(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        Self::new(ErrorCode::InternalError, "internal", "something went wrong on our side").caused_by(source)
+        Self::new(
+            ErrorCode::InternalError,
+            "internal",
+            "something went wrong on our side",
+        )
+        .caused_by(source)
     }
 
     /// What the failure means, independent of transport.
@@ -367,6 +405,9 @@ mod tests {
     fn the_cause_is_in_the_chain_and_not_in_the_message() {
         let error = Error::internal(std::io::Error::other("disk on fire")).context("while saving");
         assert!(!error.to_string().contains("fire"));
-        assert_eq!(error.chain(), "while saving: something went wrong on our side: disk on fire");
+        assert_eq!(
+            error.chain(),
+            "while saving: something went wrong on our side: disk on fire"
+        );
     }
 }

@@ -121,7 +121,10 @@ impl Ids {
 }
 
 /// Ten random bytes from the generator behind version 4 ids, which is the operating system's.
-#[expect(clippy::disallowed_methods, reason = "this is the one place that draws random ids")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the one place that draws random ids"
+)]
 fn random_bytes() -> [u8; 10] {
     let source = Uuid::new_v4();
     let bytes = source.as_bytes();
@@ -149,7 +152,13 @@ mod tests {
     #[test]
     fn counted_ids_are_foreseeable() {
         let ids = Ids::counted();
-        assert_eq!(ids.next().to_string(), "00000000-0000-7000-8000-000000000001");
-        assert_eq!(ids.next().to_string(), "00000000-0000-7000-8000-000000000002");
+        assert_eq!(
+            ids.next().to_string(),
+            "00000000-0000-7000-8000-000000000001"
+        );
+        assert_eq!(
+            ids.next().to_string(),
+            "00000000-0000-7000-8000-000000000002"
+        );
     }
 }

@@ -21,7 +21,11 @@ pub enum SortOrder {
 impl SortOrder {
     /// Reads `created_at:asc`; everything else is newest first, since the contract admits nothing else.
     pub fn parse(text: &str) -> Self {
-        if text.ends_with(":asc") { Self::Ascending } else { Self::Descending }
+        if text.ends_with(":asc") {
+            Self::Ascending
+        } else {
+            Self::Descending
+        }
     }
 }
 
@@ -41,7 +45,10 @@ impl PageRequest {
             Ok(0) | Err(_) => PAGE_ROWS_DEFAULT,
             Ok(limit) => limit.min(PAGE_ROWS_MAX),
         };
-        Self { limit, cursor: cursor.into() }
+        Self {
+            limit,
+            cursor: cursor.into(),
+        }
     }
 
     /// How many rows to read: one more than wanted tells whether there is a next page.
@@ -61,10 +68,17 @@ pub struct Page<T> {
 
 impl<T> Page<T> {
     /// Cuts what was read by [`PageRequest::rows_to_read`] down to a page, and seals a cursor of its last row when more follow.
-    pub fn cut<E>(mut rows: Vec<T>, request: &PageRequest, seal: impl FnOnce(&T) -> Result<String, E>) -> Result<Self, E> {
+    pub fn cut<E>(
+        mut rows: Vec<T>,
+        request: &PageRequest,
+        seal: impl FnOnce(&T) -> Result<String, E>,
+    ) -> Result<Self, E> {
         let limit = request.limit as usize;
         if rows.len() <= limit {
-            return Ok(Self { rows, next_cursor: None });
+            return Ok(Self {
+                rows,
+                next_cursor: None,
+            });
         }
         rows.truncate(limit);
         let next_cursor = rows.last().map(seal).transpose()?;
@@ -84,7 +98,10 @@ mod tests {
     #[test]
     fn limits_are_brought_into_range() {
         let limit = |n| PageRequest::new(n, "").limit;
-        assert_eq!([limit(0), limit(-1), limit(7), limit(5000)], [25, 25, 7, 100]);
+        assert_eq!(
+            [limit(0), limit(-1), limit(7), limit(5000)],
+            [25, 25, 7, 100]
+        );
     }
 
     #[test]
@@ -92,7 +109,10 @@ mod tests {
         let request = PageRequest::new(2, "");
         let seal = |n: &i32| Ok::<_, ()>(n.to_string());
         let page = Page::cut(vec![1, 2, 3], &request, seal).unwrap();
-        assert_eq!((page.rows, page.next_cursor), (vec![1, 2], Some("2".into())));
+        assert_eq!(
+            (page.rows, page.next_cursor),
+            (vec![1, 2], Some("2".into()))
+        );
         let page = Page::cut(vec![1, 2], &request, seal).unwrap();
         assert_eq!((page.rows.len(), page.has_more()), (2, false));
     }

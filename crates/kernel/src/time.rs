@@ -28,14 +28,24 @@ impl Clock {
     ///
     /// # Panics
     /// When `start` is not RFC 3339: it is a literal in a test.
-    #[expect(clippy::disallowed_methods, reason = "this is the one place that may read the machine's clock")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one place that may read the machine's clock"
+    )]
     pub fn manual(start: &str) -> Self {
-        let start = DateTime::parse_from_rfc3339(start).expect("the start of a manual clock is RFC 3339");
-        Self(Source::Manual(Arc::new(AtomicI64::new(start.timestamp_micros())), Instant::now()))
+        let start =
+            DateTime::parse_from_rfc3339(start).expect("the start of a manual clock is RFC 3339");
+        Self(Source::Manual(
+            Arc::new(AtomicI64::new(start.timestamp_micros())),
+            Instant::now(),
+        ))
     }
 
     /// Now, with the microseconds that PostgreSQL keeps; finer digits would not survive a round trip.
-    #[expect(clippy::disallowed_methods, reason = "this is the one place that may read the machine's clock")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one place that may read the machine's clock"
+    )]
     pub fn now(&self) -> DateTime<Utc> {
         let micros = match &self.0 {
             Source::System => Utc::now().timestamp_micros(),
@@ -45,7 +55,10 @@ impl Clock {
     }
 
     /// A monotonic reading for measuring and for deadlines.
-    #[expect(clippy::disallowed_methods, reason = "this is the one place that may read the machine's clock")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one place that may read the machine's clock"
+    )]
     pub fn instant(&self) -> Instant {
         match &self.0 {
             Source::System => Instant::now(),
@@ -65,7 +78,9 @@ impl Clock {
         match &self.0 {
             Source::System => panic!("only a manual clock can be advanced"),
             Source::Manual(micros, _) => {
-                let by = by.num_microseconds().expect("a step fits into 292,000 years");
+                let by = by
+                    .num_microseconds()
+                    .expect("a step fits into 292,000 years");
                 micros.fetch_add(by, Ordering::SeqCst);
             }
         }

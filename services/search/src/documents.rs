@@ -1,0 +1,158 @@
+//! The index: documents, their passages and their embeddings, kept in step with the records.
+
+pub mod store;
+
+use kernel::{Error, RequestContext, Result};
+use proto::niche::v1::{BatchGetSearchDocumentsRequest, SearchDocument};
+use proto::search::v1::DocumentsIndexed;
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use crate::App;
+use crate::embedder::TEXTS_PER_CALL_MAX;
+use crate::passages;
+
+/// Documents in one event about pending embeddings: their ids stay far below the 64 KiB of a message.
+const DOCUMENTS_PER_EVENT: usize = 200;
+
+/// A document ready to be stored.
+#[derive(Clone, Debug)]
+pub struct Document {
+    pub id: Uuid,
+    pub niche: String,
+    pub entity: String,
+    pub title: String,
+    pub facet_terms: Vec<String>,
+    pub record_version: i32,
+    pub content_hash: Vec<u8>,
+    pub passages: Vec<String>,
+}
+
+/// A passage that waits for its embedding.
+#[derive(Clone, Debug)]
+pub struct PendingPassage {
+    pub document_id: Uuid,
+    pub ordinal: i16,
+    pub content: String,
+    pub content_hash: Vec<u8>,
+}
+
+/// How far the index of a tenant is.
+pub struct Progress {
+    pub documents: i64,
+    pub pending_embeddings: i64,
+}
+
+/// Brings the index in step with these records: what exists is indexed, what does not is removed.
+///
+/// Idempotent, and indifferent to the order of events: the records are read while their documents are locked, so
+/// whoever comes last has read the newest state.
+pub async fn index_records(app: &App, ctx: &RequestContext, record_ids: &[Uuid]) -> Result<()> {
+    let mut tx = app.db.tenant(ctx).await?;
+    store::lock_documents(&mut tx, record_ids).await?;
+    let found = fetch(app, ctx, record_ids).await?;
+    let missing: Vec<Uuid> = record_ids
+        .iter()
+        .filter(|id| !found.iter().any(|doc| doc.id == **id))
+        .copied()
+        .collect();
+    store::delete_documents(&mut tx, &missing).await?;
+
+    let hashes = store::list_hashes(&mut tx, record_ids).await?;
+    let changed: Vec<Document> = found
+        .into_iter()
+        .filter(|doc| hashes.get(&doc.id) != Some(&doc.content_hash))
+        .collect();
+    store::upsert_documents(&mut tx, &changed, app.clock.now()).await?;
+    store::replace_chunks(&mut tx, &changed).await?;
+    for part in changed.chunks(DOCUMENTS_PER_EVENT) {
+        let event = DocumentsIndexed {
+            document_ids: part.iter().map(|doc| doc.id.to_string()).collect(),
+        };
+        tx.emit(&part[0].id, &event)?;
+    }
+    tx.commit().await
+}
+
+/// Embeds the passages of these documents that have no embedding of the present model and content.
+///
+/// Idempotent by content hash: a passage that has changed meanwhile is left to its own event.
+pub async fn embed_documents(app: &App, ctx: &RequestContext, document_ids: &[Uuid]) -> Result<()> {
+    let model = app.embedder.model();
+    let mut tx = app.db.tenant(ctx).await?;
+    let pending = store::list_pending(&mut tx, document_ids, model).await?;
+    tx.commit().await?;
+    for part in pending.chunks(TEXTS_PER_CALL_MAX) {
+        let texts: Vec<&str> = part
+            .iter()
+            .map(|passage| passage.content.as_str())
+            .collect();
+        // No transaction is open while the embedder works: it may take seconds.
+        let vectors = app.embedder.embed(&texts).await?;
+        let mut tx = app.db.tenant(ctx).await?;
+        store::upsert_embeddings(&mut tx, part, &vectors, (model, app.clock.now())).await?;
+        tx.commit().await?;
+    }
+    Ok(())
+}
+
+/// Counts what is indexed and what waits.
+pub async fn progress(app: &App, ctx: &RequestContext) -> Result<Progress> {
+    let mut tx = app.db.tenant(ctx).await?;
+    let progress = store::count_progress(&mut tx, app.embedder.model()).await?;
+    tx.commit().await?;
+    Ok(progress)
+}
+
+async fn fetch(app: &App, ctx: &RequestContext, record_ids: &[Uuid]) -> Result<Vec<Document>> {
+    let message = BatchGetSearchDocumentsRequest {
+        record_ids: record_ids.iter().map(Uuid::to_string).collect(),
+    };
+    let request = app.niche_peer.request(ctx, message);
+    let answer = app
+        .niche
+        .clone()
+        .batch_get_search_documents(request)
+        .await
+        .map_err(rpc::status::from_status)?;
+    answer
+        .into_inner()
+        .documents
+        .into_iter()
+        .map(prepare)
+        .collect()
+}
+
+fn prepare(source: SearchDocument) -> Result<Document> {
+    let title = passages::clean(&source.title);
+    let text = passages::clean(&source.text);
+    let facet_terms: Vec<String> = source
+        .facets
+        .iter()
+        .map(|facet| format!("{}:{}", facet.facet, facet.value))
+        .collect();
+    let mut hash = Sha256::new();
+    for part in [&source.niche, &source.entity, &title, &text]
+        .into_iter()
+        .chain(&facet_terms)
+    {
+        // The length keeps `ab` + `c` apart from `a` + `bc`.
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part.as_bytes());
+    }
+    Ok(Document {
+        id: Uuid::parse_str(&source.record_id).map_err(Error::internal)?,
+        passages: passages::cut(&title, &text),
+        niche: source.niche,
+        entity: source.entity,
+        title,
+        facet_terms,
+        record_version: source.version,
+        content_hash: hash.finalize().to_vec(),
+    })
+}
+
+/// The hash by which a passage is known to be unchanged.
+pub fn passage_hash(content: &str) -> Vec<u8> {
+    Sha256::digest(content.as_bytes()).to_vec()
+}

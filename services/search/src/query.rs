@@ -1,0 +1,167 @@
+//! Searching: words and vectors, fused.
+
+pub mod store;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kernel::{PAGE_ROWS_DEFAULT, RequestContext, Result, TenantId};
+use proto::search::v1::{Hit, HitFacet, SearchMeta, SearchRequest, SearchResponse};
+use serde_json::Value;
+
+use crate::App;
+use crate::passages;
+
+/// Up to here all vectors of a tenant are compared: recall 1 at a price of about 20 ms. Above, the vector index is walked.
+pub const EXACT_ROWS_MAX: i64 = 20_000;
+/// How long the number of a tenant's vectors is believed; it decides between exact and walked only.
+const SIZE_LIFETIME: Duration = Duration::from_secs(30);
+
+/// The remembered sizes of tenants.
+pub type Sizes = moka::future::Cache<TenantId, i64>;
+
+/// An empty memory of sizes.
+pub fn sizes() -> Sizes {
+    moka::future::Cache::builder()
+        .max_capacity(100_000)
+        .time_to_live(SIZE_LIFETIME)
+        .build()
+}
+
+/// What to search for, beside the words.
+pub struct Plan<'a> {
+    pub query: &'a str,
+    pub vector: Option<Vec<f32>>,
+    pub niche: &'a str,
+    pub entity: &'a str,
+    pub filters: Value,
+    pub use_keyword: bool,
+    pub vector_mode: &'static str,
+    pub model: &'a str,
+    pub wanted: i32,
+}
+
+/// A document that was found.
+pub struct Found {
+    pub id: uuid::Uuid,
+    pub niche: String,
+    pub entity: String,
+    pub title: String,
+    pub headline: String,
+    pub score: f64,
+    pub candidates: i64,
+    pub facet_terms: Vec<String>,
+}
+
+/// Searches the caller's tenant.
+///
+/// With the embedder down, a hybrid search answers from full text alone and says so in `meta.degraded`; a search by
+/// vectors only has nothing to fall back on and answers no hits, degraded.
+pub async fn search(
+    app: &App,
+    ctx: &RequestContext,
+    request: &SearchRequest,
+) -> Result<SearchResponse> {
+    let mode = if request.mode.is_empty() {
+        "hybrid"
+    } else {
+        request.mode.as_str()
+    };
+    let query = passages::clean(&request.query);
+    let (vector, degraded) = match mode {
+        "keyword" => (None, false),
+        _ => embed_query(app, &query).await,
+    };
+    let vector_mode = match &vector {
+        None => "none",
+        Some(_) if tenant_size(app, ctx).await? <= EXACT_ROWS_MAX => "exact",
+        Some(_) => "hnsw",
+    };
+    let plan = Plan {
+        query: &query,
+        vector,
+        niche: &request.niche,
+        entity: &request.entity,
+        filters: filter_terms(request),
+        use_keyword: mode != "vector",
+        vector_mode,
+        model: app.embedder.model(),
+        wanted: if request.limit == 0 {
+            PAGE_ROWS_DEFAULT as i32
+        } else {
+            request.limit
+        },
+    };
+    let mut tx = app.db.tenant(ctx).await?;
+    let found = store::list_found(&mut tx, &plan).await?;
+    tx.commit().await?;
+    let meta = SearchMeta {
+        vector_mode: vector_mode.to_owned(),
+        degraded,
+        candidates: found.first().map_or(0, |first| {
+            i32::try_from(first.candidates).unwrap_or(i32::MAX)
+        }),
+        embedding_model: app.embedder.model().to_owned(),
+    };
+    Ok(SearchResponse {
+        data: found.into_iter().map(to_hit).collect(),
+        meta: Some(meta),
+    })
+}
+
+async fn embed_query(app: &App, query: &str) -> (Option<Vec<f32>>, bool) {
+    match app.embedder.embed(&[query]).await {
+        Ok(mut vectors) => (vectors.pop(), false),
+        Err(error) => {
+            tracing::warn!(error.code = %error.error_code(), "searching without vectors: {}", error.chain());
+            (None, true)
+        }
+    }
+}
+
+async fn tenant_size(app: &App, ctx: &RequestContext) -> Result<i64> {
+    let tenant_id = ctx.require_tenant()?;
+    let size = app.sizes.try_get_with(tenant_id, async {
+        let mut tx = app.db.tenant(ctx).await?;
+        let size = store::count_embeddings(&mut tx, EXACT_ROWS_MAX + 1).await?;
+        tx.commit().await?;
+        Ok::<_, kernel::Error>(size)
+    });
+    size.await
+        .map_err(|error| Arc::try_unwrap(error).unwrap_or_else(kernel::Error::internal))
+}
+
+/// `[["section:web", "section:video"], ["priority:optional"]]`: any term of a group, all groups.
+fn filter_terms(request: &SearchRequest) -> Value {
+    let group = |facet: &str, values: &[String]| {
+        values
+            .iter()
+            .map(|value| format!("{facet}:{value}"))
+            .collect::<Vec<_>>()
+    };
+    request
+        .filters
+        .iter()
+        .map(|filter| Value::from(group(&filter.facet, &filter.values)))
+        .collect::<Vec<_>>()
+        .into()
+}
+
+fn to_hit(found: Found) -> Hit {
+    let facets = found.facet_terms.iter().filter_map(|term| {
+        let (facet, value) = term.split_once(':')?;
+        Some(HitFacet {
+            facet: facet.to_owned(),
+            value: value.to_owned(),
+        })
+    });
+    Hit {
+        record_id: found.id.to_string(),
+        niche: found.niche,
+        entity: found.entity,
+        title: found.title,
+        highlight: passages::highlight_html(&found.headline),
+        score: found.score,
+        facets: facets.collect(),
+    }
+}

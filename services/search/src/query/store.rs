@@ -1,0 +1,49 @@
+//! The SQL of searching. The search itself is `search.hybrid`, see its migration.
+
+use db::Tx;
+use kernel::Result;
+
+use super::{Found, Plan};
+use crate::passages::{MARK_END, MARK_START};
+
+/// Runs a plan and reads what it found, best first, with the found words marked.
+pub async fn list_found(tx: &mut Tx, plan: &Plan<'_>) -> Result<Vec<Found>> {
+    let headline = format!(
+        "StartSel={MARK_START}, StopSel={MARK_END}, MaxFragments=2, MinWords=8, MaxWords=24, FragmentDelimiter=\" … \""
+    );
+    sqlx::query_as!(
+        Found,
+        r#"select d.id, d.niche, d.entity, d.title, h.score as "score!", h.candidates as "candidates!", d.facet_terms,
+                  ts_headline('pg_catalog.english', c.content,
+                              websearch_to_tsquery('pg_catalog.english', $1) || websearch_to_tsquery('pg_catalog.portuguese', $1),
+                              $10) as "headline!"
+           from search.hybrid($1, $2, $3, $4, $5, $6, $7, $8, $9) h
+           join search.documents d on d.id = h.document_id
+           join search.chunks c on c.document_id = h.document_id and c.ordinal = h.ordinal
+           order by h.score desc, d.id"#,
+        plan.query,
+        plan.vector.as_deref(),
+        plan.niche,
+        plan.entity,
+        plan.filters,
+        plan.use_keyword,
+        plan.vector_mode,
+        plan.model,
+        plan.wanted,
+        headline,
+    )
+    .fetch_all(tx.conn())
+    .await
+    .map_err(db::classify)
+}
+
+/// Counts a tenant's vectors, but no further than `most`.
+pub async fn count_embeddings(tx: &mut Tx, most: i64) -> Result<i64> {
+    sqlx::query_scalar!(
+        r#"select count(*) as "count!" from (select 1 as one from search.embeddings limit $1) s"#,
+        most,
+    )
+    .fetch_one(tx.conn())
+    .await
+    .map_err(db::classify)
+}

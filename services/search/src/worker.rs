@@ -1,0 +1,46 @@
+//! One handler per consumed event. All are idempotent by content, so none needs the inbox.
+
+use events::Delivery;
+use kernel::{Error, Result};
+use proto::Event as _;
+use proto::niche::v1::{RecordCreated, RecordDeleted, RecordUpdated, RecordsImported};
+use proto::search::v1::DocumentsIndexed;
+use uuid::Uuid;
+
+use crate::{App, documents};
+
+/// Records in one look-up, which is what niche answers at most.
+const RECORDS_PER_LOOKUP: usize = 500;
+
+/// Brings the index in step with what an event names.
+pub async fn records_changed(app: App, delivery: Delivery) -> Result<()> {
+    let ids = match delivery.event_type() {
+        RecordCreated::TYPE => vec![delivery.payload::<RecordCreated>()?.record_id],
+        RecordUpdated::TYPE => vec![delivery.payload::<RecordUpdated>()?.record_id],
+        RecordDeleted::TYPE => vec![delivery.payload::<RecordDeleted>()?.record_id],
+        _ => delivery.payload::<RecordsImported>()?.record_ids,
+    };
+    for part in parse(&ids)?.chunks(RECORDS_PER_LOOKUP) {
+        documents::index_records(&app, &delivery.ctx, part).await?;
+    }
+    Ok(())
+}
+
+/// Embeds what was indexed.
+pub async fn documents_indexed(app: App, delivery: Delivery) -> Result<()> {
+    let ids = delivery.payload::<DocumentsIndexed>()?.document_ids;
+    documents::embed_documents(&app, &delivery.ctx, &parse(&ids)?).await
+}
+
+fn parse(ids: &[String]) -> Result<Vec<Uuid>> {
+    let broken = |error| {
+        Error::precondition(
+            "search.event_id_invalid",
+            "an event names a record whose id is not a UUID",
+        )
+        .caused_by(error)
+    };
+    ids.iter()
+        .map(|id| Uuid::parse_str(id).map_err(broken))
+        .collect()
+}
