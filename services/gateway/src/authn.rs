@@ -1,0 +1,302 @@
+//! Who is calling: a credential becomes a context token, which is remembered until it ends or access changes.
+//!
+//! Services trust only the context token, so what stands here is a cache with a strict rule for its age:
+//! auth streams every change of access and a sign of life each second. After silence the cache is not believed, and each
+//! request asks auth again; when auth is not there, nobody with a credential gets in.
+
+mod credential;
+mod follow;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use kernel::{Clock, Error, ErrorCode, Locale, Result};
+use moka::Expiry;
+use moka::future::Cache;
+use proto::auth::v1::access_service_client::AccessServiceClient;
+use proto::auth::v1::{AccessChange, ResolveContextRequest, ResolveContextResponse};
+use proto::policy::{Access as Declared, MethodPolicy};
+use rpc::Forward;
+use tokio::sync::watch;
+
+pub use credential::Credential;
+pub use follow::follow;
+
+use crate::upstream::Upstream;
+
+/// Callers remembered; with every permission one takes about 6 KiB.
+const REMEMBERED_MAX: u64 = 10_000;
+/// Refused credentials remembered, so that a client in a loop does not keep auth busy.
+const REFUSED_MAX: u64 = 10_000;
+/// How long a refusal is remembered. Short, because a key that is not known yet may be made any moment.
+const REFUSED_FOR: Duration = Duration::from_secs(3);
+/// A context token must outlive the call that carries it, so it is not used to its last second.
+const REMAINING_MIN: TimeDelta = TimeDelta::seconds(6);
+/// How long auth may take to resolve a credential.
+const RESOLVE_MAX: Duration = Duration::from_secs(3);
+
+type Key = [u8; 32];
+
+/// What auth said of a credential.
+#[derive(Debug)]
+pub struct Access {
+    /// Sent to services.
+    pub context_token: String,
+    /// `user`, `service` or `platform`.
+    pub actor_type: String,
+    pub actor_id: String,
+    pub tenant_id: Option<String>,
+    session_id: Option<String>,
+    /// Sorted.
+    permissions: Vec<String>,
+    /// Until when it may be used.
+    usable_until: DateTime<Utc>,
+    /// How long it may stay in the cache; nothing when access changed while it was resolved.
+    keep: Duration,
+    /// What limits per person or service account count by.
+    pub actor_subject: String,
+    /// What limits per tenant count by.
+    pub tenant_subject: Option<String>,
+}
+
+impl Access {
+    /// Whether platform staff is calling.
+    pub fn is_platform(&self) -> bool {
+        self.actor_type == "platform"
+    }
+
+    /// Whether the effective permissions contain `action`.
+    pub fn may(&self, action: &str) -> bool {
+        self.permissions.binary_search_by(|known| known.as_str().cmp(action)).is_ok()
+    }
+
+    /// Checks what a method declares. The service checks the same again; this one saves the way.
+    pub fn check(&self, policy: &MethodPolicy) -> Result<()> {
+        match policy.access {
+            Declared::Public | Declared::SignedIn => Ok(()),
+            Declared::Platform if self.is_platform() => Ok(()),
+            Declared::Platform => Err(refused_action(policy)),
+            Declared::Permission if self.is_platform() && policy.platform_too => Ok(()),
+            Declared::Permission if self.tenant_id.is_none() => Err(Error::tenant_required()),
+            Declared::Permission if policy.permission.is_some_and(|action| self.may(action)) => Ok(()),
+            Declared::Permission => Err(refused_action(policy)),
+            Declared::Internal => Err(Error::internal("an internal method has no route")),
+        }
+    }
+
+    fn is_hit_by(&self, change: &AccessChange) -> bool {
+        let hit = |changed: &Option<String>, own: Option<&str>| changed.as_deref().is_none_or(|changed| own == Some(changed));
+        hit(&change.tenant_id, self.tenant_id.as_deref())
+            && hit(&change.actor_id, Some(&self.actor_id))
+            && hit(&change.session_id, self.session_id.as_deref())
+    }
+}
+
+fn refused_action(policy: &MethodPolicy) -> Error {
+    match policy.permission {
+        Some(action) => Error::forbidden_action(action),
+        None => Error::new(ErrorCode::ForbiddenAction, "access.platform_only", "only platform staff may do this"),
+    }
+}
+
+/// Resolves credentials and remembers what came of it. Shared by all threads.
+pub struct Authn {
+    remembered: Cache<Key, Arc<Access>>,
+    refused: moka::sync::Cache<Key, ErrorCode>,
+    pulse: Pulse,
+    clock: Clock,
+}
+
+/// What is known about the stream of changes.
+struct Pulse {
+    /// Changes heard; an answer that was under way while this moved is not remembered.
+    changes: watch::Sender<u64>,
+    /// When auth was heard last, in microseconds since `zero`; negative means never.
+    heard: AtomicI64,
+    zero: Instant,
+    silence_max: Duration,
+    asked: AtomicU64,
+}
+
+impl Authn {
+    /// `silence_max` is how long the cache is believed without a word from auth.
+    pub fn new(clock: Clock, silence_max: Duration) -> Self {
+        Self {
+            remembered: Cache::builder().max_capacity(REMEMBERED_MAX).expire_after(ByKeep).support_invalidation_closures().build(),
+            refused: moka::sync::Cache::builder().max_capacity(REFUSED_MAX).time_to_live(REFUSED_FOR).build(),
+            pulse: Pulse {
+                changes: watch::Sender::new(0),
+                heard: AtomicI64::new(-1),
+                zero: clock.instant(),
+                silence_max,
+                asked: AtomicU64::new(0),
+            },
+            clock,
+        }
+    }
+
+    /// Whether changes of access are arriving, so that the cache may be believed.
+    pub fn is_current(&self) -> bool {
+        let heard = self.pulse.heard.load(Ordering::Acquire);
+        let Ok(heard) = u64::try_from(heard) else { return false };
+        let now = self.clock.instant().saturating_duration_since(self.pulse.zero);
+        now.saturating_sub(Duration::from_micros(heard)) <= self.pulse.silence_max
+    }
+
+    /// Wakes whenever access has changed for somebody.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.pulse.changes.subscribe()
+    }
+
+    /// How often auth was asked.
+    pub fn asked(&self) -> u64 {
+        self.pulse.asked.load(Ordering::Relaxed)
+    }
+
+    /// Tells who is calling. Several requests with the same new credential ask auth once.
+    pub async fn resolve(&self, auth: &Upstream, credential: &Credential<'_>, request: &Origin<'_>) -> Result<Arc<Access>> {
+        let key = credential.key();
+        if !self.is_current() {
+            return self.ask(auth, credential, request).await.map(Arc::new);
+        }
+        if let Some(known) = self.remembered.get(&key).await {
+            if self.clock.now() < known.usable_until {
+                return Ok(known);
+            }
+            self.remembered.invalidate(&key).await;
+        }
+        if let Some(code) = self.refused.get(&key) {
+            return Err(refusal(code));
+        }
+        let asking = async { self.ask(auth, credential, request).await.map(Arc::new) };
+        match self.remembered.try_get_with(key, asking).await {
+            Ok(access) => Ok(access),
+            Err(error) => {
+                if matches!(error.error_code(), ErrorCode::InvalidToken | ErrorCode::TokenExpired) {
+                    self.refused.insert(key, error.error_code());
+                }
+                Err(copy(&error))
+            }
+        }
+    }
+
+    async fn ask(&self, auth: &Upstream, credential: &Credential<'_>, request: &Origin<'_>) -> Result<Access> {
+        self.pulse.asked.fetch_add(1, Ordering::Relaxed);
+        let before = *self.pulse.changes.borrow();
+        let message = ResolveContextRequest { credential: credential.secret.to_owned(), tenant_header: credential.tenant.map(str::to_owned) };
+        let token = auth.peer.service_token(None, None, request.id);
+        let forward = Forward {
+            context_token: Some(&token),
+            request_id: request.id,
+            traceparent: Some(request.traceparent),
+            locale: request.locale,
+            timeout: Some(RESOLVE_MAX),
+            ..Forward::default()
+        };
+        let mut client = AccessServiceClient::new(auth.channel.clone());
+        let call = client.resolve_context(auth.peer.forward(&forward, message));
+        let answer = tokio::time::timeout(RESOLVE_MAX, call).await;
+        let answer = answer.map_err(|_| Error::unavailable("resolving a credential", "auth did not answer in time"))?;
+        let response = answer.map_err(|status| unreachable_is_unavailable(rpc::from_status(status)))?.into_inner();
+        let changed = *self.pulse.changes.borrow() != before;
+        self.read(response, changed)
+    }
+
+    fn read(&self, response: ResolveContextResponse, changed: bool) -> Result<Access> {
+        let time = |stamp: Option<prost_types::Timestamp>| {
+            stamp.and_then(|stamp| DateTime::from_timestamp(stamp.seconds, u32::try_from(stamp.nanos).unwrap_or(0)))
+        };
+        let token_ends = time(response.expires_at).ok_or_else(|| Error::internal("auth answered without an end of the context"))?;
+        let credential_ends = time(response.credential_expires_at).unwrap_or(DateTime::<Utc>::MAX_UTC);
+        let usable_until = (token_ends - REMAINING_MIN).min(credential_ends);
+        let keep = (usable_until - self.clock.now()).to_std().unwrap_or(Duration::ZERO);
+        let mut permissions = response.permissions;
+        permissions.sort_unstable();
+        Ok(Access {
+            actor_subject: format!("{}:{}", response.actor_type, response.actor_id),
+            tenant_subject: response.tenant_id.as_ref().map(|id| format!("tenant:{id}")),
+            context_token: response.context_token,
+            actor_type: response.actor_type,
+            actor_id: response.actor_id,
+            tenant_id: response.tenant_id,
+            session_id: response.session_id,
+            permissions,
+            usable_until,
+            keep: if changed { Duration::ZERO } else { keep },
+        })
+    }
+
+    /// Notes that auth is alive.
+    fn heard(&self) {
+        let since = self.clock.instant().saturating_duration_since(self.pulse.zero);
+        self.pulse.heard.store(i64::try_from(since.as_micros()).unwrap_or(i64::MAX), Ordering::Release);
+    }
+
+    /// Forgets everybody whom a change hits.
+    fn apply(&self, change: AccessChange) {
+        // The count moves first: an answer that is under way sees it and is not remembered.
+        self.pulse.changes.send_modify(|count| *count += 1);
+        self.refused.invalidate_all();
+        let hit = self.remembered.invalidate_entries_if(move |_, access| access.is_hit_by(&change));
+        if hit.is_err() {
+            self.remembered.invalidate_all();
+        }
+    }
+
+    /// Forgets everybody: changes may have been missed.
+    fn forget_all(&self) {
+        self.pulse.changes.send_modify(|count| *count += 1);
+        self.refused.invalidate_all();
+        self.remembered.invalidate_all();
+    }
+}
+
+/// The request that needs to know who is calling.
+#[derive(Clone, Copy)]
+pub struct Origin<'r> {
+    pub id: &'r str,
+    pub traceparent: &'r str,
+    pub locale: Locale,
+}
+
+/// Keeps an entry as long as it says itself.
+struct ByKeep;
+
+impl Expiry<Key, Arc<Access>> for ByKeep {
+    fn expire_after_create(&self, _key: &Key, value: &Arc<Access>, _now: Instant) -> Option<Duration> {
+        Some(value.keep)
+    }
+
+    fn expire_after_update(&self, _key: &Key, value: &Arc<Access>, _now: Instant, _left: Option<Duration>) -> Option<Duration> {
+        Some(value.keep)
+    }
+}
+
+fn refusal(code: ErrorCode) -> Error {
+    match code {
+        ErrorCode::TokenExpired => Error::new(code, "access.token_expired", "the credential has ended; refresh it or sign in again"),
+        _ => Error::new(ErrorCode::InvalidToken, "access.token_invalid", "the credential is not valid"),
+    }
+}
+
+/// A failure that several waiting requests share, for each of them.
+fn copy(error: &Error) -> Error {
+    let mut copy = Error::new(error.error_code(), error.reason().to_owned(), error.message());
+    for (key, value) in error.details() {
+        copy = copy.with_detail(key.clone(), value);
+    }
+    match error.retry_after() {
+        Some(after) => copy.with_retry_after(after).caused_by(error.chain()),
+        None => copy.caused_by(error.chain()),
+    }
+}
+
+/// Whatever auth could not answer, the caller can only try again: a credential is never believed for want of an answer.
+fn unreachable_is_unavailable(error: Error) -> Error {
+    match error.error_code() {
+        ErrorCode::DeadlineExceeded => Error::unavailable("resolving a credential", error),
+        _ => error,
+    }
+}

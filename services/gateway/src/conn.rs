@@ -1,0 +1,103 @@
+//! A connection whose bare protocol errors carry a problem.
+//!
+//! When a request cannot even be read (not HTTP, headers too large, too slow), the HTTP library answers with a status line and an empty
+//! body, before any handler is asked. No handler of ours ever answers a failure without a body, so an empty one is recognised as the
+//! library's and filled in.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use kernel::{Error, ErrorCode, Ids, Locale};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use crate::problem::{self, About};
+
+/// A socket that fills in bare errors.
+pub struct Conn {
+    socket: TcpStream,
+    ids: Ids,
+    filled: Option<Filled>,
+}
+
+/// What is written in the place of a bare error.
+struct Filled {
+    bytes: Vec<u8>,
+    written: usize,
+    /// How many bytes of the library's answer this stands for.
+    stands_for: usize,
+}
+
+impl Conn {
+    /// Wraps an accepted socket.
+    pub fn new(socket: TcpStream, ids: Ids) -> Self {
+        Self { socket, ids, filled: None }
+    }
+
+    fn fill_in(&self, answer: &[u8]) -> Option<Filled> {
+        // Successes are the rule: one comparison tells them apart.
+        if !answer.starts_with(b"HTTP/1.1 4") {
+            return None;
+        }
+        let end = answer.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
+        let head = std::str::from_utf8(&answer[..end]).ok()?;
+        let is_bare = head.lines().any(|line| line.eq_ignore_ascii_case("content-length: 0"));
+        if !is_bare || end != answer.len() {
+            return None;
+        }
+        let error = match head.get(9..12)? {
+            "408" => Error::new(ErrorCode::RequestTimeout, "request.body_timeout", "the request did not arrive in time"),
+            "431" => Error::new(ErrorCode::HeadersTooLarge, "request.headers_too_large", "the headers are larger than what is taken"),
+            _ => Error::new(ErrorCode::MalformedRequest, "request.http_malformed", "this is not a valid HTTP request"),
+        };
+        let request_id = self.ids.next().to_string();
+        let about = About { request_id: &request_id, trace_id: None, locale: Locale::En, method: None };
+        let body = problem::body(&error, &about).to_string();
+        let status = problem::status_of(error.error_code());
+        tracing::debug!(requestId = %request_id, statusCode = status.as_u16(), "a request could not be read");
+        let bytes = format!(
+            "HTTP/1.1 {status}\r\ncontent-type: {}\r\ncontent-length: {}\r\nx-request-id: {request_id}\r\ncache-control: no-store\r\nx-content-type-options: nosniff\r\nconnection: close\r\n\r\n{body}",
+            problem::MEDIA_TYPE,
+            body.len(),
+        );
+        Some(Filled { bytes: bytes.into_bytes(), written: 0, stands_for: answer.len() })
+    }
+}
+
+impl AsyncRead for Conn {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().socket).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Conn {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, answer: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        if this.filled.is_none() {
+            this.filled = this.fill_in(answer);
+        }
+        let Some(filled) = &mut this.filled else {
+            return Pin::new(&mut this.socket).poll_write(cx, answer);
+        };
+        while filled.written < filled.bytes.len() {
+            match Pin::new(&mut this.socket).poll_write(cx, &filled.bytes[filled.written..]) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(written)) => filled.written += written,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        let stands_for = filled.stands_for;
+        this.filled = None;
+        Poll::Ready(Ok(stands_for))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().socket).poll_shutdown(cx)
+    }
+}

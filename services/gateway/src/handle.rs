@@ -1,0 +1,256 @@
+//! Every request goes through here: routing, the answer's common headers, the log line and the figures.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use actix_http::body::{BodySize, BoxBody, MessageBody as _};
+use actix_http::header::{self, HeaderValue};
+use actix_http::{HttpMessage as _, Method as HttpMethod, Request, Response, StatusCode};
+use futures::FutureExt as _;
+use kernel::{Error, ErrorCode};
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::Histogram;
+use runtime::Process;
+use tracing::Instrument as _;
+
+use crate::arrival::Arrival;
+use crate::authn::Authn;
+use crate::browsers::Browsers;
+use crate::call::{Call, Findings};
+use crate::compress;
+use crate::config::Config;
+use crate::intake;
+use crate::limits::{self, Limits};
+use crate::pages::Pages;
+use crate::problem::{self, About};
+use crate::routes::{Found, Method, Verb, table};
+use crate::upstream::Upstreams;
+
+/// What all threads share.
+pub struct Shared {
+    pub config: Config,
+    pub process: Process,
+    pub authn: Arc<Authn>,
+    pub limits: Limits,
+    pub browsers: Browsers,
+    pub pages: Pages,
+    pub durations: Histogram<f64>,
+}
+
+/// One thread's half of the gateway.
+pub struct Worker {
+    pub shared: Arc<Shared>,
+    pub upstreams: Upstreams,
+}
+
+/// What a request turned out to be, for the log.
+#[derive(Default)]
+struct Story {
+    method: Option<&'static Method>,
+    findings: Findings,
+    error: Option<Error>,
+}
+
+impl Worker {
+    /// Answers a request. Never fails: whatever goes wrong is an answer too.
+    pub async fn handle(&self, mut request: Request) -> Response<BoxBody> {
+        let shared = &self.shared;
+        let started = shared.process.clock.instant();
+        let mut arrival = Arrival::read(&request, &shared.process.ids, started, &shared.config.trusted_proxies);
+        let origin = shared.browsers.origin(request.headers());
+        let mut story = Story::default();
+        let span = spans::open(&request, &arrival);
+        if let Some(span) = &span {
+            spans::continue_trace(span, &mut arrival);
+        }
+        let payload = request.take_payload();
+        let answering = AssertUnwindSafe(self.answer(&request, payload, &arrival, &mut story)).catch_unwind();
+        let outcome = match span {
+            Some(span) => answering.instrument(span).await,
+            None => answering.await,
+        };
+        let outcome = outcome.unwrap_or_else(|_| Err(Error::internal("a handler panicked")));
+        let mut response = outcome.unwrap_or_else(|error| {
+            let about = About {
+                request_id: &arrival.request_id,
+                trace_id: Some(arrival.trace.id()),
+                locale: arrival.locale,
+                method: story.method,
+            };
+            let mut response = problem::respond(&error, &about);
+            if let (ErrorCode::MethodNotAllowed, Some(allow)) = (error.error_code(), error.details().get("allow")) {
+                let value = HeaderValue::from_str(allow).expect("the table holds names of methods");
+                response.headers_mut().insert(header::ALLOW, value);
+            }
+            story.error = Some(error);
+            response
+        });
+        self.dress(&mut response, &arrival, origin, &story);
+        self.log(&request, &arrival, &story, response.status());
+        compress::shrink(request.headers(), response)
+    }
+
+    async fn answer(
+        &self,
+        request: &Request,
+        payload: actix_http::Payload,
+        arrival: &Arrival,
+        story: &mut Story,
+    ) -> Result<Response<BoxBody>, Error> {
+        intake::check_headers(request)?;
+        let path = request.path();
+        let verb = Verb::of(request.method().as_str());
+        let found = table().find(verb, path);
+        let allow = match found {
+            Found::Method(method, captures) => {
+                story.method = Some(method);
+                let call = Call { worker: self, method, captures: &captures, request, arrival };
+                return call.run(payload, &mut story.findings).await;
+            }
+            Found::Other { allow } => allow,
+            Found::Nothing => match self.shared.pages.find(path) {
+                Some(_) if matches!(*request.method(), HttpMethod::GET | HttpMethod::HEAD) => {
+                    return self.shared.pages.show(path, request, &self.shared.process).await;
+                }
+                Some(allow) => allow,
+                None => return Err(Error::new(ErrorCode::RouteNotFound, "request.route_not_found", "there is nothing at this path")),
+            },
+        };
+        if request.method() == HttpMethod::OPTIONS {
+            return Ok(self.options(request, allow));
+        }
+        let message = format!("this path does not take the method {}", request.method());
+        let error = Error::new(ErrorCode::MethodNotAllowed, "request.method_not_allowed", message);
+        Err(error.with_detail("method", request.method()).with_detail("allow", allow))
+    }
+
+    fn options(&self, request: &Request, allow: &str) -> Response<BoxBody> {
+        let mut response = Response::with_body(StatusCode::NO_CONTENT, BoxBody::new(()));
+        let headers = response.headers_mut();
+        headers.insert(header::ALLOW, HeaderValue::from_str(allow).expect("the table holds names of methods"));
+        if Browsers::is_preflight(request) && self.shared.browsers.origin(request.headers()).is_some() {
+            self.shared.browsers.allow(headers);
+        }
+        response
+    }
+
+    fn dress(&self, response: &mut Response<BoxBody>, arrival: &Arrival, origin: Option<HeaderValue>, story: &Story) {
+        let status = response.status();
+        let closes = self.shared.process.shutdown.is_begun();
+        let headers = response.headers_mut();
+        let id = HeaderValue::from_str(&arrival.request_id).expect("request ids are visible ASCII");
+        headers.insert(header::HeaderName::from_static("x-request-id"), id);
+        if let Some(verdict) = &story.findings.verdict {
+            limits::dress(headers, verdict);
+        }
+        self.shared.browsers.dress(headers, origin, status);
+        // A server that ends tells its clients to take the next request elsewhere.
+        if closes {
+            response.head_mut().set_connection_type(actix_http::ConnectionType::Close);
+        }
+    }
+
+    fn log(&self, request: &Request, arrival: &Arrival, story: &Story, status: StatusCode) {
+        let elapsed = self.shared.process.clock.instant().saturating_duration_since(arrival.started);
+        let route = story.method.map_or("-", |method| method.template);
+        self.shared.durations.record(
+            elapsed.as_secs_f64(),
+            &[
+                KeyValue::new("http.request.method", known_method(request.method())),
+                KeyValue::new("http.route", route),
+                KeyValue::new("http.response.status_code", i64::from(status.as_u16())),
+            ],
+        );
+        let path = story.method.map_or_else(|| request.path(), |method| method.template);
+        let access = story.findings.access.as_deref();
+        let millis = elapsed.as_secs_f64() * 1000.0;
+        macro_rules! line {
+            ($level:ident, $text:literal, $($more:tt)*) => {
+                tracing::$level!(
+                    requestId = %arrival.request_id,
+                    traceId = arrival.trace.id(),
+                    tenantId = access.and_then(|access| access.tenant_id.as_deref()),
+                    actorType = access.map_or("anonymous", |access| access.actor_type.as_str()),
+                    userId = access.filter(|access| access.actor_type != "service").map(|access| access.actor_id.as_str()),
+                    serviceId = access.filter(|access| access.actor_type == "service").map(|access| access.actor_id.as_str()),
+                    method = request.method().as_str(),
+                    path,
+                    statusCode = status.as_u16(),
+                    latency_ms = millis,
+                    $($more)*
+                    $text
+                )
+            };
+        }
+        match &story.error {
+            None => line!(info, "request",),
+            Some(error) => {
+                let code = error.error_code();
+                if status.is_server_error() {
+                    line!(error, "request failed", error.code = code.as_str(), reason = error.reason(), cause = error.chain(),);
+                } else if matches!(code, ErrorCode::ForbiddenAction | ErrorCode::TenantMismatch) {
+                    line!(warn, "request refused", error.code = code.as_str(), reason = error.reason(),);
+                } else {
+                    line!(info, "request refused", error.code = code.as_str(), reason = error.reason(),);
+                }
+            }
+        }
+    }
+}
+
+/// Methods of the outside world become one label, or a stranger could fill the memory with labels.
+fn known_method(method: &HttpMethod) -> &'static str {
+    match *method {
+        HttpMethod::GET => "GET",
+        HttpMethod::HEAD => "HEAD",
+        HttpMethod::POST => "POST",
+        HttpMethod::PUT => "PUT",
+        HttpMethod::PATCH => "PATCH",
+        HttpMethod::DELETE => "DELETE",
+        HttpMethod::OPTIONS => "OPTIONS",
+        _ => "_OTHER",
+    }
+}
+
+/// Whether there is anything in a body that could be packed, and how much.
+pub fn body_bytes(response: &Response<BoxBody>) -> Option<u64> {
+    match response.body().size() {
+        BodySize::Sized(bytes) => Some(bytes),
+        BodySize::None | BodySize::Stream => None,
+    }
+}
+
+/// Spans, only while they leave the process: otherwise a request pays nothing for them.
+mod spans {
+    use actix_http::Request;
+    use opentelemetry::global::get_text_map_propagator;
+    use tracing::Span;
+    use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+
+    use crate::arrival::Arrival;
+
+    pub(super) fn open(request: &Request, arrival: &Arrival) -> Option<Span> {
+        if !runtime::telemetry::is_exporting() {
+            return None;
+        }
+        let span = tracing::info_span!(
+            "http",
+            otel.kind = "server",
+            otel.name = %format!("{} {}", request.method(), request.path()),
+            http.request.method = request.method().as_str(),
+            requestId = %arrival.request_id,
+        );
+        Some(span)
+    }
+
+    pub(super) fn continue_trace(span: &Span, arrival: &mut Arrival) {
+        let carrier = std::collections::HashMap::from([("traceparent".to_owned(), arrival.trace.parent().to_owned())]);
+        // A span that is not sampled has no parent to set.
+        let _ = span.set_parent(get_text_map_propagator(|propagator| propagator.extract(&carrier)));
+        let mut out = std::collections::HashMap::new();
+        get_text_map_propagator(|propagator| propagator.inject_context(&span.context(), &mut out));
+        if let Some(parent) = out.remove("traceparent") {
+            arrival.trace.replace(parent);
+        }
+    }
+}
