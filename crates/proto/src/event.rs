@@ -28,7 +28,9 @@ pub static ALL: &[EventType] = TYPES;
 
 /// The event of a type and version; `None` when the contract does not know it.
 pub fn of(kind: &str, version: u32) -> Option<&'static EventType> {
-    ALL.binary_search_by(|event| (event.kind, event.version).cmp(&(kind, version))).ok().map(|found| &ALL[found])
+    ALL.binary_search_by(|event| (event.kind, event.version).cmp(&(kind, version)))
+        .ok()
+        .map(|found| &ALL[found])
 }
 
 #[cfg(test)]
@@ -39,8 +41,14 @@ mod tests {
 
     #[test]
     fn constants_come_from_the_option() {
-        assert_eq!((UserCreated::TYPE, UserCreated::VERSION), ("user.created", 1));
-        assert_eq!((AuditRecorded::TYPE, AuditRecorded::VERSION), ("audit.recorded", 1));
+        assert_eq!(
+            (UserCreated::TYPE, UserCreated::VERSION),
+            ("user.created", 1)
+        );
+        assert_eq!(
+            (AuditRecorded::TYPE, AuditRecorded::VERSION),
+            ("audit.recorded", 1)
+        );
     }
 
     #[test]

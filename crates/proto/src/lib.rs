@@ -19,6 +19,7 @@ pub mod rules;
     missing_docs,
     unreachable_pub,
     clippy::all,
+    clippy::too_many_lines,
     clippy::allow_attributes,
     clippy::allow_attributes_without_reason,
     reason = "the generators write it; what a message means is said in its .proto file"
@@ -38,12 +39,16 @@ pub const DESCRIPTORS: &[u8] = include_bytes!("gen/descriptors.bin");
 /// The contract for reflection: read once per process, shared by all.
 pub fn pool() -> &'static DescriptorPool {
     static POOL: OnceLock<DescriptorPool> = OnceLock::new();
-    POOL.get_or_init(|| DescriptorPool::decode(DESCRIPTORS).expect("the generator wrote a valid descriptor set"))
+    POOL.get_or_init(|| {
+        DescriptorPool::decode(DESCRIPTORS).expect("the generator wrote a valid descriptor set")
+    })
 }
 
 /// The descriptor of a message type of the contract.
 pub(crate) fn descriptor_of<M: prost::Name>() -> MessageDescriptor {
-    pool().get_message_by_name(&M::full_name()).expect("every generated message is in the descriptor set")
+    pool()
+        .get_message_by_name(&M::full_name())
+        .expect("every generated message is in the descriptor set")
 }
 
 #[cfg(test)]
@@ -52,9 +57,16 @@ mod tests {
 
     #[test]
     fn the_pool_knows_services_and_options() {
-        let service = pool().get_service_by_name("auth.v1.SessionService").unwrap();
-        let login = service.methods().find(|method| method.name() == "Login").unwrap();
-        let policy = pool().get_extension_by_name("tenantry.api.v1.policy").unwrap();
+        let service = pool()
+            .get_service_by_name("auth.v1.SessionService")
+            .unwrap();
+        let login = service
+            .methods()
+            .find(|method| method.name() == "Login")
+            .unwrap();
+        let policy = pool()
+            .get_extension_by_name("tenantry.api.v1.policy")
+            .unwrap();
         assert!(login.options().has_extension(&policy));
     }
 }

@@ -52,7 +52,10 @@ pub static FIELDS: &[Field] = pii_table::FIELDS;
 
 /// What a field holds, by the full name of the message and the name of the field in the contract.
 pub fn class_of(message: &str, field: &str) -> Option<Class> {
-    FIELDS.binary_search_by(|row| (row.message, row.field).cmp(&(message, field))).ok().map(|found| FIELDS[found].class)
+    FIELDS
+        .binary_search_by(|row| (row.message, row.field).cmp(&(message, field)))
+        .ok()
+        .map(|found| FIELDS[found].class)
 }
 
 /// Whether a field holds personal data or a secret.
@@ -83,7 +86,9 @@ fn redact_message(descriptor: &MessageDescriptor, value: &mut Value) {
         return;
     };
     for (key, member) in members.iter_mut() {
-        let field = descriptor.get_field_by_json_name(key).or_else(|| descriptor.get_field_by_name(key));
+        let field = descriptor
+            .get_field_by_json_name(key)
+            .or_else(|| descriptor.get_field_by_name(key));
         let Some(field) = field else {
             *member = Value::from("[unknown]");
             continue;
@@ -97,12 +102,18 @@ fn redact_message(descriptor: &MessageDescriptor, value: &mut Value) {
         }
         match field.kind() {
             Kind::Message(entry) if field.is_map() => {
-                if let (Kind::Message(inner), Value::Object(entries)) = (entry.map_entry_value_field().kind(), member) {
-                    entries.values_mut().for_each(|entry| redact_message(&inner, entry));
+                if let (Kind::Message(inner), Value::Object(entries)) =
+                    (entry.map_entry_value_field().kind(), member)
+                {
+                    entries
+                        .values_mut()
+                        .for_each(|entry| redact_message(&inner, entry));
                 }
             }
             Kind::Message(inner) => match member {
-                Value::Array(items) if field.is_list() => items.iter_mut().for_each(|item| redact_message(&inner, item)),
+                Value::Array(items) if field.is_list() => items
+                    .iter_mut()
+                    .for_each(|item| redact_message(&inner, item)),
                 one => redact_message(&inner, one),
             },
             _ => {}
@@ -125,7 +136,10 @@ mod tests {
     #[test]
     fn fields_are_sorted_and_found() {
         assert!(FIELDS.is_sorted_by(|a, b| (a.message, a.field) < (b.message, b.field)));
-        assert_eq!(class_of("auth.v1.LoginRequest", "password"), Some(Class::Secret));
+        assert_eq!(
+            class_of("auth.v1.LoginRequest", "password"),
+            Some(Class::Secret)
+        );
         assert!(is_pii("auth.v1.Me", "email"));
         assert!(!is_pii("auth.v1.Me", "id"));
         assert!(!is_pii("auth.v1.Nobody", "email"));
@@ -152,9 +166,17 @@ mod tests {
 
     #[test]
     fn what_the_contract_does_not_know_is_replaced() {
-        check("auth.v1.LoginRequest", json!({"pasword": "typo"}), &json!({"pasword": "[unknown]"}));
+        check(
+            "auth.v1.LoginRequest",
+            json!({"pasword": "typo"}),
+            &json!({"pasword": "[unknown]"}),
+        );
         check("auth.v1.Nobody", json!({"a": 1}), &json!("[unknown]"));
-        check("auth.v1.LoginResponse", json!({"data": "secret"}), &json!({"data": "[unknown]"}));
+        check(
+            "auth.v1.LoginResponse",
+            json!({"data": "secret"}),
+            &json!({"data": "[unknown]"}),
+        );
     }
 
     #[test]

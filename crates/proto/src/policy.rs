@@ -112,7 +112,9 @@ pub static ALL: &[MethodPolicy] = METHODS;
 ///
 /// `None` means that the contract does not know the method: refuse the call.
 pub fn of(path: &str) -> Option<&'static MethodPolicy> {
-    ALL.binary_search_by(|method| method.path.cmp(path)).ok().map(|found| &ALL[found])
+    ALL.binary_search_by(|method| method.path.cmp(path))
+        .ok()
+        .map(|found| &ALL[found])
 }
 
 #[cfg(test)]
@@ -121,7 +123,10 @@ mod tests {
 
     #[test]
     fn every_method_is_found_by_its_path() {
-        assert!(ALL.is_sorted_by(|a, b| a.path < b.path), "binary search needs strictly growing paths");
+        assert!(
+            ALL.is_sorted_by(|a, b| a.path < b.path),
+            "binary search needs strictly growing paths"
+        );
         for method in ALL {
             assert_eq!(of(method.path), Some(method));
         }
@@ -130,7 +135,10 @@ mod tests {
     #[test]
     fn every_method_of_the_descriptors_has_a_policy() {
         let own = |name: &str| !name.starts_with("google.") && !name.starts_with("grpc.");
-        for service in crate::pool().services().filter(|service| own(service.full_name())) {
+        for service in crate::pool()
+            .services()
+            .filter(|service| own(service.full_name()))
+        {
             for method in service.methods() {
                 let path = format!("/{}/{}", service.full_name(), method.name());
                 assert!(of(&path).is_some(), "{path} has no policy");
@@ -141,22 +149,51 @@ mod tests {
     #[test]
     fn a_policy_holds_what_the_option_says() {
         let login = of("/auth.v1.SessionService/Login").unwrap();
-        assert_eq!((login.access, login.rate, login.audited), (Access::Public, Rate::Login, true));
-        assert_eq!((login.owner, login.action, login.success_status), ("auth", "sessions.login", 200));
-        assert_eq!(login.http, [Http { verb: "POST", path: "/v1/auth/login", body: "*" }]);
+        assert_eq!(
+            (login.access, login.rate, login.audited),
+            (Access::Public, Rate::Login, true)
+        );
+        assert_eq!(
+            (login.owner, login.action, login.success_status),
+            ("auth", "sessions.login", 200)
+        );
+        assert_eq!(
+            login.http,
+            [Http {
+                verb: "POST",
+                path: "/v1/auth/login",
+                body: "*"
+            }]
+        );
 
         let resolve = of("/auth.v1.AccessService/ResolveContext").unwrap();
-        assert_eq!((resolve.access, resolve.callers, resolve.rate), (Access::Internal, &["gateway"][..], Rate::Unlimited));
+        assert_eq!(
+            (resolve.access, resolve.callers, resolve.rate),
+            (Access::Internal, &["gateway"][..], Rate::Unlimited)
+        );
         assert!(resolve.http.is_empty());
 
         let import = of("/niche.v1.ImportService/CreateImport").unwrap();
-        assert_eq!((import.permission, import.success_status, import.body_bytes_max), (Some("imports.create"), 202, 1 << 30));
+        assert_eq!(
+            (
+                import.permission,
+                import.success_status,
+                import.body_bytes_max
+            ),
+            (Some("imports.create"), 202, 1 << 30)
+        );
         assert!(import.client_streaming && !import.server_streaming);
     }
 
     #[test]
     fn an_unknown_path_has_no_policy() {
-        for path in ["", "/", "/auth.v1.SessionService/login", "/auth.v1.SessionService/Login/", "auth.v1.SessionService/Login"] {
+        for path in [
+            "",
+            "/",
+            "/auth.v1.SessionService/login",
+            "/auth.v1.SessionService/Login/",
+            "auth.v1.SessionService/Login",
+        ] {
             assert_eq!(of(path), None, "{path}");
         }
     }

@@ -24,25 +24,43 @@ pub struct Violation {
 ///
 /// Free of reflection while the message is valid; parameters are looked up only for violations.
 pub fn validate<M: Validate + prost::Name>(message: &M) -> Vec<Violation> {
-    let Err(error) = message.validate() else { return Vec::new() };
+    let Err(error) = message.validate() else {
+        return Vec::new();
+    };
     let descriptor = crate::descriptor_of::<M>();
-    error.violations().iter().map(|violation| read(&descriptor, violation)).collect()
+    error
+        .violations()
+        .iter()
+        .map(|violation| read(&descriptor, violation))
+        .collect()
 }
 
 fn read(message: &MessageDescriptor, violation: &prost_protovalidate::Violation) -> Violation {
     let field = violation.field_path();
     let rule = stable_id(violation.rule_id());
-    let params = field_at(message, &field).and_then(|found| params_of(&found, &violation.rule_path())).unwrap_or_default();
+    let params = field_at(message, &field)
+        .and_then(|found| params_of(&found, &violation.rule_path()))
+        .unwrap_or_default();
     let message = english(&rule, &params).unwrap_or_else(|| {
-        if violation.message().is_empty() { "is not valid".to_owned() } else { violation.message().to_owned() }
+        if violation.message().is_empty() {
+            "is not valid".to_owned()
+        } else {
+            violation.message().to_owned()
+        }
     });
-    Violation { field, rule, message, params }
+    Violation {
+        field,
+        rule,
+        message,
+        params,
+    }
 }
 
 /// The id without what only the implementation cares about: the numeric type, and whether the value was empty.
 fn stable_id(id: &str) -> String {
     const NUMBERS: [&str; 12] = [
-        "int32", "int64", "uint32", "uint64", "sint32", "sint64", "fixed32", "fixed64", "sfixed32", "sfixed64", "float", "double",
+        "int32", "int64", "uint32", "uint64", "sint32", "sint64", "fixed32", "fixed64", "sfixed32",
+        "sfixed64", "float", "double",
     ];
     let id = id.strip_suffix("_empty").unwrap_or(id);
     match id.split_once('.') {
@@ -58,7 +76,9 @@ fn field_at(message: &MessageDescriptor, path: &str) -> Option<FieldDescriptor> 
     for name in names(path) {
         let field = parent?.get_field_by_name(name)?;
         parent = match field.kind() {
-            Kind::Message(entry) if field.is_map() => entry.map_entry_value_field().kind().as_message().cloned(),
+            Kind::Message(entry) if field.is_map() => {
+                entry.map_entry_value_field().kind().as_message().cloned()
+            }
             kind => kind.as_message().cloned(),
         };
         found = Some(field);
@@ -94,8 +114,14 @@ fn names(path: &str) -> Vec<&str> {
 
 /// The figures of the rules that stand beside the broken one, so that a text can say "between 15 and 256".
 fn params_of(field: &FieldDescriptor, rule_path: &str) -> Option<BTreeMap<String, String>> {
-    let extension = field.parent_pool().get_extension_by_name("buf.validate.field")?;
-    let mut rules: DynamicMessage = field.options().get_extension(&extension).as_message()?.clone();
+    let extension = field
+        .parent_pool()
+        .get_extension_by_name("buf.validate.field")?;
+    let mut rules: DynamicMessage = field
+        .options()
+        .get_extension(&extension)
+        .as_message()?
+        .clone();
     let steps: Vec<&str> = rule_path.split('.').collect();
     for step in steps.iter().take(steps.len().saturating_sub(1)) {
         let next = rules.get_field_by_name(step)?.as_message()?.clone();
@@ -132,7 +158,12 @@ fn text_of(value: &Value) -> Option<String> {
         Value::F32(number) => number.to_string(),
         Value::F64(number) => number.to_string(),
         // An empty text among the allowed ones means "not given" and is nothing to advise.
-        Value::List(items) => items.iter().filter_map(text_of).filter(|text| !text.is_empty()).collect::<Vec<_>>().join(", "),
+        Value::List(items) => items
+            .iter()
+            .filter_map(text_of)
+            .filter(|text| !text.is_empty())
+            .collect::<Vec<_>>()
+            .join(", "),
         _ => return None,
     })
 }
@@ -143,7 +174,9 @@ fn english(rule: &str, params: &BTreeMap<String, String>) -> Option<String> {
     let (min, max) = (param("min"), param("max"));
     Some(match rule {
         "required" => "is required".to_owned(),
-        "string.min_len" | "repeated.min_items" | "map.min_pairs" if min == "1" => "must not be empty".to_owned(),
+        "string.min_len" | "repeated.min_items" | "map.min_pairs" if min == "1" => {
+            "must not be empty".to_owned()
+        }
         "string.min_len" => format!("must have at least {min} characters"),
         "string.max_len" => format!("must have at most {max} characters"),
         "string.len" => format!("must have exactly {} characters", param("len")),
@@ -191,7 +224,10 @@ mod tests {
     #[track_caller]
     fn check<M: Validate + prost::Name>(message: &M, expected: &[(&str, &str, &str)]) {
         let found = validate(message);
-        let found: Vec<_> = found.iter().map(|v| (v.field.as_str(), v.rule.as_str(), v.message.as_str())).collect();
+        let found: Vec<_> = found
+            .iter()
+            .map(|v| (v.field.as_str(), v.rule.as_str(), v.message.as_str()))
+            .collect();
         assert_eq!(found, expected);
     }
 
@@ -203,23 +239,47 @@ mod tests {
 
     #[test]
     fn all_broken_rules_are_told_at_once() {
-        let broken = RegisterRequest { email: "ana".into(), password: "short".into(), locale: "fr".into(), ..register() };
+        let broken = RegisterRequest {
+            email: "ana".into(),
+            password: "short".into(),
+            locale: "fr".into(),
+            ..register()
+        };
         check(
             &broken,
             &[
                 ("email", "string.email", "must be an e-mail address"),
-                ("password", "string.min_len", "must have at least 15 characters"),
+                (
+                    "password",
+                    "string.min_len",
+                    "must have at least 15 characters",
+                ),
                 ("locale", "string.in", "must be one of: pt-BR, en"),
             ],
         );
         let password = &validate(&broken)[1];
-        assert_eq!((password.params["min"].as_str(), password.params["max"].as_str()), ("15", "256"));
+        assert_eq!(
+            (
+                password.params["min"].as_str(),
+                password.params["max"].as_str()
+            ),
+            ("15", "256")
+        );
     }
 
     #[test]
     fn an_empty_value_breaks_the_same_rule_as_a_wrong_one() {
-        check(&RegisterRequest { email: String::new(), ..register() }, &[("email", "string.email", "must be an e-mail address")]);
-        check(&ProvisionTenantRequest::default(), &[("access", "required", "is required")]);
+        check(
+            &RegisterRequest {
+                email: String::new(),
+                ..register()
+            },
+            &[("email", "string.email", "must be an e-mail address")],
+        );
+        check(
+            &ProvisionTenantRequest::default(),
+            &[("access", "required", "is required")],
+        );
     }
 
     #[test]
@@ -228,31 +288,67 @@ mod tests {
             slug: "pousada-azul".into(),
             name: "Pousada Azul".into(),
             package_key: String::new(),
-            admin_user: Some(AdminUser { email: "x".into(), name: "Ana".into() }),
+            admin_user: Some(AdminUser {
+                email: "x".into(),
+                name: "Ana".into(),
+            }),
         };
-        check(&tenant, &[("admin_user.email", "string.email", "must be an e-mail address")]);
+        check(
+            &tenant,
+            &[(
+                "admin_user.email",
+                "string.email",
+                "must be an e-mail address",
+            )],
+        );
 
         let search = SearchRequest {
             query: "x".into(),
-            filters: vec![FacetFilter { facet: "f".into(), values: vec!["v".into(), String::new()] }],
+            filters: vec![FacetFilter {
+                facet: "f".into(),
+                values: vec!["v".into(), String::new()],
+            }],
             ..SearchRequest::default()
         };
-        check(&search, &[("filters[0].values[1]", "string.min_len", "must not be empty")]);
+        check(
+            &search,
+            &[(
+                "filters[0].values[1]",
+                "string.min_len",
+                "must not be empty",
+            )],
+        );
 
-        let ids = BatchGetSearchDocumentsRequest { record_ids: vec!["nonsense".into()] };
+        let ids = BatchGetSearchDocumentsRequest {
+            record_ids: vec!["nonsense".into()],
+        };
         check(&ids, &[("record_ids[0]", "string.uuid", "must be a UUID")]);
     }
 
     #[test]
     fn numeric_rules_share_their_id_and_carry_both_bounds() {
-        let list = ListTenantsRequest { limit: 101, ..ListTenantsRequest::default() };
-        check(&list, &[("limit", "number.gte_lte", "must be between 0 and 100")]);
+        let list = ListTenantsRequest {
+            limit: 101,
+            ..ListTenantsRequest::default()
+        };
+        check(
+            &list,
+            &[("limit", "number.gte_lte", "must be between 0 and 100")],
+        );
     }
 
     #[test]
     fn a_message_never_repeats_the_value() {
-        let broken = RegisterRequest { password: "hunter2".into(), email: "hunter2".into(), ..register() };
-        assert!(validate(&broken).iter().all(|violation| !format!("{violation:?}").contains("hunter2")));
+        let broken = RegisterRequest {
+            password: "hunter2".into(),
+            email: "hunter2".into(),
+            ..register()
+        };
+        assert!(
+            validate(&broken)
+                .iter()
+                .all(|violation| !format!("{violation:?}").contains("hunter2"))
+        );
     }
 
     #[test]

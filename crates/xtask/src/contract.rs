@@ -14,7 +14,7 @@ use std::path::Path;
 use anyhow::{Result, bail};
 
 use crate::tree;
-pub use catalogue::Catalogue;
+pub use catalogue::{Catalogue, PATH as CATALOGUE};
 
 /// Compiles and checks the contract, then generates code from it; with `check` nothing is written and stale files are an error.
 pub fn run(root: &Path, check: bool) -> Result<()> {
@@ -22,11 +22,22 @@ pub fn run(root: &Path, check: bool) -> Result<()> {
     let surface = surface::Surface::read(&compiled)?;
     let problems = checks::all(&surface, &Catalogue::load(root)?, &service_names(root)?);
     if !problems.is_empty() {
-        let lines: Vec<String> = problems.iter().map(|problem| format!("  {problem}")).collect();
-        bail!("the contract breaks its rules; nothing was generated\n{}", lines.join("\n"));
+        let lines: Vec<String> = problems
+            .iter()
+            .map(|problem| format!("  {problem}"))
+            .collect();
+        bail!(
+            "the contract breaks its rules; nothing was generated\n{}",
+            lines.join("\n")
+        );
     }
     let fresh = code::generate(&compiled, &surface)?;
-    tree::settle(&root.join("crates/proto/src/gen"), &fresh, check, "cargo xtask proto")
+    tree::settle(
+        &root.join("crates/proto/src/gen"),
+        &fresh,
+        check,
+        "cargo xtask proto",
+    )
 }
 
 /// The folders of `services/`.

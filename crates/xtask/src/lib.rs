@@ -8,7 +8,9 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 pub mod contract;
+pub mod description;
 pub mod query_data;
+pub mod tidy;
 pub mod tree;
 
 /// The command line of `cargo xtask`.
@@ -35,6 +37,14 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Write the published API description, `services/gateway/openapi.json`.
+    Openapi {
+        /// Write nothing; fail when the committed file is not current.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Check the house rules that no compiler knows.
+    Tidy,
 }
 
 /// Parses the command line and runs one command; every problem is reported on standard error.
@@ -42,6 +52,8 @@ pub fn run() -> ExitCode {
     let root = tree::root();
     let done = match Cli::parse().command {
         Command::Proto { check } => contract::run(&root, check),
+        Command::Openapi { check } => description::run(&root, check),
+        Command::Tidy => tidy::run(&root),
         Command::Sqlx { services, check } => query_data::run(&root, &services, check),
     };
     match done {

@@ -30,7 +30,9 @@ pub fn files(dir: &Path, endings: &[&str]) -> Result<Vec<PathBuf>> {
         if !folder.is_dir() {
             continue;
         }
-        for entry in fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))? {
+        for entry in
+            fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?
+        {
             let entry = entry?;
             let path = entry.path();
             let name = entry.file_name().to_string_lossy().into_owned();
@@ -55,8 +57,12 @@ pub fn content(dir: &Path) -> Result<Content> {
     files(dir, &[])?
         .into_iter()
         .map(|path| {
-            let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-            let below = path.strip_prefix(dir).expect("files() returns paths below dir").to_path_buf();
+            let bytes =
+                fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            let below = path
+                .strip_prefix(dir)
+                .expect("files() returns paths below dir")
+                .to_path_buf();
             Ok((below, bytes))
         })
         .collect()
@@ -88,7 +94,8 @@ pub fn replace(dir: &Path, fresh: &Content) -> Result<usize> {
             if let Some(parent) = target.parent() {
                 fs::create_dir_all(parent)?;
             }
-            fs::write(&target, bytes).with_context(|| format!("cannot write {}", target.display()))?;
+            fs::write(&target, bytes)
+                .with_context(|| format!("cannot write {}", target.display()))?;
             changed += 1;
         }
     }
@@ -103,14 +110,22 @@ pub fn replace(dir: &Path, fresh: &Content) -> Result<usize> {
 pub fn settle(dir: &Path, fresh: &Content, check: bool, command: &str) -> Result<()> {
     if !check {
         let changed = replace(dir, fresh)?;
-        say(&format!("{}: {} files, {changed} changed", dir.display(), fresh.len()));
+        say(&format!(
+            "{}: {} files, {changed} changed",
+            dir.display(),
+            fresh.len()
+        ));
         return Ok(());
     }
     let found = differences(&content(dir)?, fresh);
     if found.is_empty() {
         return Ok(());
     }
-    anyhow::bail!("{} is not current; run `{command}` and commit the result:\n  {}", dir.display(), found.join("\n  "))
+    anyhow::bail!(
+        "{} is not current; run `{command}` and commit the result:\n  {}",
+        dir.display(),
+        found.join("\n  ")
+    )
 }
 
 #[cfg(test)]
@@ -118,14 +133,20 @@ mod tests {
     use super::*;
 
     fn content_of(pairs: &[(&str, &str)]) -> Content {
-        pairs.iter().map(|(path, text)| (PathBuf::from(path), text.as_bytes().to_vec())).collect()
+        pairs
+            .iter()
+            .map(|(path, text)| (PathBuf::from(path), text.as_bytes().to_vec()))
+            .collect()
     }
 
     #[test]
     fn differences_name_missing_changed_and_left_over_files() {
         let committed = content_of(&[("a", "1"), ("b", "1")]);
         let fresh = content_of(&[("a", "2"), ("c", "1")]);
-        assert_eq!(differences(&committed, &fresh), ["a is not current", "c is missing", "b is left over"]);
+        assert_eq!(
+            differences(&committed, &fresh),
+            ["a is not current", "c is missing", "b is left over"]
+        );
         assert!(differences(&fresh, &fresh).is_empty());
     }
 
@@ -137,7 +158,12 @@ mod tests {
         assert_eq!(replace(dir.path(), &fresh).unwrap(), 3);
         assert_eq!(content(dir.path()).unwrap(), fresh);
         assert!(settle(dir.path(), &fresh, true, "cmd").is_ok());
-        let error = settle(dir.path(), &content_of(&[]), true, "cmd").unwrap_err().to_string();
-        assert!(error.contains("run `cmd`") && error.contains("c is left over"), "{error}");
+        let error = settle(dir.path(), &content_of(&[]), true, "cmd")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("run `cmd`") && error.contains("c is left over"),
+            "{error}"
+        );
     }
 }

@@ -74,7 +74,8 @@ impl Texts {
 impl Catalogue {
     /// Reads the seed of the working tree.
     pub fn load(root: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(root.join(PATH)).with_context(|| format!("cannot read {PATH}"))?;
+        let text = std::fs::read_to_string(root.join(PATH))
+            .with_context(|| format!("cannot read {PATH}"))?;
         Self::parse(&text)
     }
 
@@ -88,9 +89,18 @@ impl Catalogue {
         self.actions().any(|known| known.key == action)
     }
 
+    /// Whether some tool has this action, or one that begins like `records.*`.
+    pub fn matches(&self, pattern: &str) -> bool {
+        match pattern.strip_suffix('*') {
+            Some(prefix) => self.actions().any(|known| known.key.starts_with(prefix)),
+            None => self.has(pattern),
+        }
+    }
+
     /// Whether the action is for platform staff alone.
     pub fn is_platform(&self, action: &str) -> bool {
-        self.actions().any(|known| known.key == action && known.scope == Scope::Platform)
+        self.actions()
+            .any(|known| known.key == action && known.scope == Scope::Platform)
     }
 
     fn actions(&self) -> impl Iterator<Item = &Action> {
@@ -100,14 +110,33 @@ impl Catalogue {
     /// What is wrong within the seed itself, or with how it fits the contract.
     pub fn problems(&self, surface: &Surface) -> Vec<Problem> {
         let mut found = Vec::new();
-        let mut say = |subject: &str, text: String| found.push(Problem::new(PATH, subject, "catalogue-is-sound", text));
-        let used: BTreeSet<&str> = surface.methods.iter().filter_map(|method| method.policy.as_ref()).map(|policy| policy.permission.as_str()).collect();
+        let mut say = |subject: &str, text: String| {
+            found.push(Problem::new(PATH, subject, "catalogue-is-sound", text))
+        };
+        let used: BTreeSet<&str> = surface
+            .methods
+            .iter()
+            .filter_map(|method| method.policy.as_ref())
+            .map(|policy| policy.permission.as_str())
+            .collect();
         let mut seen = BTreeSet::new();
-        let tools = self.tools.iter().map(|tool| (&tool.key, &tool.name, &tool.description));
-        let packages = self.packages.iter().map(|package| (&package.key, &package.name, &package.description));
-        for (key, name, description) in tools.chain(packages).chain(self.actions().map(|a| (&a.key, &a.name, &a.description))) {
+        let tools = self
+            .tools
+            .iter()
+            .map(|tool| (&tool.key, &tool.name, &tool.description));
+        let packages = self
+            .packages
+            .iter()
+            .map(|package| (&package.key, &package.name, &package.description));
+        for (key, name, description) in tools
+            .chain(packages)
+            .chain(self.actions().map(|a| (&a.key, &a.name, &a.description)))
+        {
             if name.is_blank() || description.is_blank() {
-                say(key, "name and description need a text in pt-BR and in en".to_owned());
+                say(
+                    key,
+                    "name and description need a text in pt-BR and in en".to_owned(),
+                );
             }
             if !seen.insert(key.as_str()) {
                 say(key, "this key occurs twice".to_owned());
@@ -115,18 +144,31 @@ impl Catalogue {
         }
         for action in self.actions() {
             if !action.key.contains('.') {
-                say(&action.key, "the key of an action is `<tool>.<verb>`".to_owned());
+                say(
+                    &action.key,
+                    "the key of an action is `<tool>.<verb>`".to_owned(),
+                );
             }
             if !used.contains(action.key.as_str()) {
-                say(&action.key, "no method asks for this action; remove it or declare it as a `permission`".to_owned());
+                say(
+                    &action.key,
+                    "no method asks for this action; remove it or declare it as a `permission`"
+                        .to_owned(),
+                );
             }
         }
         for package in &self.packages {
             for action in &package.actions {
                 if !self.has(action) {
-                    say(&package.key, format!("grants `{action}`, which no tool has"));
+                    say(
+                        &package.key,
+                        format!("grants `{action}`, which no tool has"),
+                    );
                 } else if self.is_platform(action) {
-                    say(&package.key, format!("grants `{action}`, which is for platform staff alone"));
+                    say(
+                        &package.key,
+                        format!("grants `{action}`, which is for platform staff alone"),
+                    );
                 }
             }
         }
@@ -146,11 +188,16 @@ mod tests {
         .unwrap()
     }
 
-    const READ: &str = "      - {key: things.read, name: {pt-BR: a, en: b}, description: {pt-BR: a, en: b}}\n";
+    const READ: &str =
+        "      - {key: things.read, name: {pt-BR: a, en: b}, description: {pt-BR: a, en: b}}\n";
 
     #[track_caller]
     fn check(catalogue: &Catalogue, expected: &[&str]) {
-        check_with(&method("access: PERMISSION permission: \"things.read\" rate: DEFAULT"), |surface| catalogue.problems(surface), expected);
+        check_with(
+            &method("access: PERMISSION permission: \"things.read\" rate: DEFAULT"),
+            |surface| catalogue.problems(surface),
+            expected,
+        );
     }
 
     #[test]
@@ -160,17 +207,34 @@ mod tests {
 
     #[test]
     fn unused_doubled_and_blank_entries_are_told() {
-        let unused = format!("{READ}      - {{key: things.fly, name: {{pt-BR: a, en: b}}, description: {{pt-BR: a, en: b}}}}\n");
-        check(&catalogue(&unused, "[]"), &["no method asks for this action"]);
-        check(&catalogue(&format!("{READ}{READ}"), "[]"), &["occurs twice"]);
-        check(&catalogue(&READ.replace("en: b}}", "en: ' '}}"), "[]"), &["need a text"]);
+        let unused = format!(
+            "{READ}      - {{key: things.fly, name: {{pt-BR: a, en: b}}, description: {{pt-BR: a, en: b}}}}\n"
+        );
+        check(
+            &catalogue(&unused, "[]"),
+            &["no method asks for this action"],
+        );
+        check(
+            &catalogue(&format!("{READ}{READ}"), "[]"),
+            &["occurs twice"],
+        );
+        check(
+            &catalogue(&READ.replace("en: b}}", "en: ' '}}"), "[]"),
+            &["need a text"],
+        );
     }
 
     #[test]
     fn packages_grant_only_known_actions_of_tenants() {
-        check(&catalogue(READ, "[things.write]"), &["grants `things.write`, which no tool has"]);
+        check(
+            &catalogue(READ, "[things.write]"),
+            &["grants `things.write`, which no tool has"],
+        );
         let platform = READ.replace("{key: things.read,", "{key: things.read, scope: platform,");
-        check(&catalogue(&platform, "[things.read]"), &["for platform staff alone"]);
+        check(
+            &catalogue(&platform, "[things.read]"),
+            &["for platform staff alone"],
+        );
     }
 
     #[test]

@@ -27,30 +27,67 @@ pub struct Problem {
 
 impl Problem {
     /// A problem at a place such as `proto/auth/v1/session.proto:12`.
-    pub fn new(place: impl Into<String>, subject: impl Into<String>, rule: &'static str, text: impl Into<String>) -> Self {
-        Self { place: place.into(), subject: subject.into(), rule, text: text.into() }
+    pub fn new(
+        place: impl Into<String>,
+        subject: impl Into<String>,
+        rule: &'static str,
+        text: impl Into<String>,
+    ) -> Self {
+        Self {
+            place: place.into(),
+            subject: subject.into(),
+            rule,
+            text: text.into(),
+        }
     }
 
     fn of_method(method: &Method, rule: &'static str, text: impl Into<String>) -> Self {
         Self::of_descriptor(&method.descriptor, rule, text)
     }
 
-    fn of_descriptor(method: &MethodDescriptor, rule: &'static str, text: impl Into<String>) -> Self {
-        Self::new(place(&method.parent_file(), method.path()), method.full_name(), rule, text)
+    fn of_descriptor(
+        method: &MethodDescriptor,
+        rule: &'static str,
+        text: impl Into<String>,
+    ) -> Self {
+        Self::new(
+            place(&method.parent_file(), method.path()),
+            method.full_name(),
+            rule,
+            text,
+        )
     }
 
-    fn of_message(message: &MessageDescriptor, rule: &'static str, text: impl Into<String>) -> Self {
-        Self::new(place(&message.parent_file(), message.path()), message.full_name(), rule, text)
+    fn of_message(
+        message: &MessageDescriptor,
+        rule: &'static str,
+        text: impl Into<String>,
+    ) -> Self {
+        Self::new(
+            place(&message.parent_file(), message.path()),
+            message.full_name(),
+            rule,
+            text,
+        )
     }
 
     fn of_field(field: &FieldDescriptor, rule: &'static str, text: impl Into<String>) -> Self {
-        Self::new(place(&field.parent_message().parent_file(), field.path()), field.full_name(), rule, text)
+        Self::new(
+            place(&field.parent_message().parent_file(), field.path()),
+            field.full_name(),
+            rule,
+            text,
+        )
     }
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}: {} [{}]", self.place, self.subject, self.text, self.rule)
+        write!(
+            f,
+            "{}: {}: {} [{}]",
+            self.place, self.subject, self.text, self.rule
+        )
     }
 }
 

@@ -52,7 +52,10 @@ pub fn generate(compiled: &Compiled, surface: &Surface) -> Result<Content> {
         ("policy.rs", tables::policies(surface)),
         ("events.rs", tables::events(surface)),
         ("pii.rs", tables::pii(surface)),
-        ("unconstrained.rs", tables::unconstrained(surface, &validators)),
+        (
+            "unconstrained.rs",
+            tables::unconstrained(surface, &validators),
+        ),
     ] {
         fs::write(dir.path().join(name), text)?;
     }

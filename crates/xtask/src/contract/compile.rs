@@ -5,7 +5,10 @@ use std::path::Path;
 use anyhow::{Context as _, Result, anyhow};
 use prost_reflect::DescriptorPool;
 use protox::Compiler;
-use protox::file::{ChainFileResolver, DescriptorSetFileResolver, FileResolver, GoogleFileResolver, IncludeFileResolver};
+use protox::file::{
+    ChainFileResolver, DescriptorSetFileResolver, FileResolver, GoogleFileResolver,
+    IncludeFileResolver,
+};
 
 use crate::tree;
 
@@ -25,7 +28,12 @@ pub struct Compiled {
 pub fn folder(dir: &Path) -> Result<Compiled> {
     let names: Vec<String> = tree::files(dir, &[".proto"])?
         .iter()
-        .map(|path| path.strip_prefix(dir).expect("found below dir").to_string_lossy().into_owned())
+        .map(|path| {
+            path.strip_prefix(dir)
+                .expect("found below dir")
+                .to_string_lossy()
+                .into_owned()
+        })
         .collect();
     with_resolver(IncludeFileResolver::new(dir.to_path_buf()), names)
 }
@@ -35,13 +43,18 @@ pub fn with_resolver(own: impl FileResolver + 'static, names: Vec<String>) -> Re
     let rules = prost_protovalidate_types::DESCRIPTOR_POOL.encode_to_vec();
     let mut chain = ChainFileResolver::new();
     chain.add(own);
-    chain.add(DescriptorSetFileResolver::decode(rules.as_slice()).context("the descriptors of buf.validate")?);
+    chain.add(
+        DescriptorSetFileResolver::decode(rules.as_slice())
+            .context("the descriptors of buf.validate")?,
+    );
     chain.add(GoogleFileResolver::new());
     let mut compiler = Compiler::with_file_resolver(chain);
     compiler.include_imports(true).include_source_info(true);
     for name in &names {
         // The debug form of the error carries the position and the quoted source line; its display form does not.
-        compiler.open_file(name).map_err(|error| anyhow!("{name} does not compile: {error:?}"))?;
+        compiler
+            .open_file(name)
+            .map_err(|error| anyhow!("{name} does not compile: {error:?}"))?;
     }
     Ok(Compiled {
         pool: compiler.descriptor_pool(),

@@ -25,7 +25,11 @@ impl FileResolver for Sample {
     }
 
     fn open_file(&self, name: &str) -> Result<File, Error> {
-        if name == self.name { File::from_source(name, &self.text) } else { self.rest.open_file(name) }
+        if name == self.name {
+            File::from_source(name, &self.text)
+        } else {
+            self.rest.open_file(name)
+        }
     }
 }
 
@@ -42,14 +46,23 @@ pub fn surface_at(name: &str, body: &str) -> Surface {
          import \"tenantry/api/v1/pii.proto\";\nimport \"tenantry/api/v1/policy.proto\";\n{body}"
     );
     let rest = IncludeFileResolver::new(tree::root().join("proto"));
-    let sample = Sample { name: name.to_owned(), text, rest };
+    let sample = Sample {
+        name: name.to_owned(),
+        text,
+        rest,
+    };
     let compiled = compile::with_resolver(sample, vec![name.to_owned()]).unwrap();
     Surface::read(&compiled).unwrap()
 }
 
 /// A service with one GET method and this policy.
 pub fn method(policy: &str) -> String {
-    service(&format!("option (google.api.http) = {{get: \"/v1/things\"}}; option (tenantry.api.v1.policy) = {{{policy}}};"), "")
+    service(
+        &format!(
+            "option (google.api.http) = {{get: \"/v1/things\"}}; option (tenantry.api.v1.policy) = {{{policy}}};"
+        ),
+        "",
+    )
 }
 
 /// A service with one method: its options, and the fields of its request.
@@ -70,6 +83,10 @@ pub fn check_with(body: &str, check: impl Fn(&Surface) -> Vec<Problem>, expected
 #[track_caller]
 pub fn assert_problems(found: &[Problem], expected: &[&str]) {
     let found: Vec<String> = found.iter().map(ToString::to_string).collect();
-    let fits = found.len() == expected.len() && found.iter().zip(expected).all(|(line, part)| line.contains(part));
+    let fits = found.len() == expected.len()
+        && found
+            .iter()
+            .zip(expected)
+            .all(|(line, part)| line.contains(part));
     assert!(fits, "found {found:#?}\nexpected {expected:#?}");
 }
