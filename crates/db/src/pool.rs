@@ -241,6 +241,28 @@ mod tests {
         }
     }
 
+    /// Looks at the connection as a statement without a transaction finds it, which nothing outside of this crate can do.
+    #[tokio::test]
+    async fn a_begin_that_is_dropped_half_way_leaves_neither_tenant_nor_transaction() {
+        let database = TestDb::new("probe", &MIGRATOR).await;
+        let pool = Pool::new(database.url("probe_app").parse().unwrap(), 1, Duration::from_secs(1));
+        for polls in 1..30 {
+            {
+                let mut begin = std::pin::pin!(pool.begin("BEGIN; SET LOCAL app.tenant_id = 'left behind'".to_owned()));
+                for _ in 0..polls {
+                    let done = std::future::poll_fn(|cx| std::task::Poll::Ready(begin.as_mut().poll(cx).is_ready())).await;
+                    if done {
+                        break;
+                    }
+                    tokio::task::yield_now().await;
+                }
+            }
+            let mut lease = pool.lease().await.unwrap();
+            let row = lease.connection().fetch_one(sqlx::raw_sql(super::IS_CLEAN)).await.unwrap();
+            assert!(sqlx::Row::try_get_unchecked::<bool, _>(&row, 0).unwrap(), "dropped after {polls} polls");
+        }
+    }
+
     #[tokio::test]
     async fn what_a_session_setting_leaves_behind_ends_with_its_connection() {
         let database = TestDb::new("probe", &MIGRATOR).await;

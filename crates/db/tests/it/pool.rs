@@ -113,7 +113,7 @@ async fn tenants_in_turn_with_cancellations_and_failures_never_see_each_other() 
             let db = db.clone();
             async move {
                 for n in 0..150 {
-                    let tenant_id = if (n + offset) % 2 == 0 { TENANT_A } else { TENANT_B };
+                    let tenant_id = if (n + offset).is_multiple_of(2) { TENANT_A } else { TENANT_B };
                     round(&db, tenant_id, n + offset * 31).await;
                 }
             }
