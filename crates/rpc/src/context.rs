@@ -1,6 +1,8 @@
 //! From the metadata of a call to its `RequestContext`: who, where, and whether they may.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use http::HeaderMap;
 use kernel::{
@@ -28,11 +30,11 @@ pub(crate) fn admit(
         Access::Public => Ok(RequestContext::builder(Principal::Anonymous)),
         Access::Internal => match &*verifier.verify(token(headers)?)? {
             Verified::Service(claims) => internal(policy, claims),
-            Verified::Context(_) => Err(wrong_kind()),
+            Verified::Context(..) => Err(wrong_kind()),
         },
         Access::SignedIn | Access::Permission | Access::Platform => {
             match &*verifier.verify(token(headers)?)? {
-                Verified::Context(claims) => outside(policy, claims),
+                Verified::Context(claims, permissions) => outside(policy, claims, permissions),
                 Verified::Service(_) => Err(wrong_kind()),
             }
         }
@@ -54,7 +56,11 @@ fn internal(policy: &MethodPolicy, claims: &ServiceClaims) -> Result<ContextBuil
     Ok(RequestContext::builder(principal).tenant(claims.tid))
 }
 
-fn outside(policy: &MethodPolicy, claims: &ContextClaims) -> Result<ContextBuilder> {
+fn outside(
+    policy: &MethodPolicy,
+    claims: &ContextClaims,
+    permissions: &Arc<BTreeSet<String>>,
+) -> Result<ContextBuilder> {
     let is_platform = claims.act == Actor::Platform;
     let permission = policy.permission.unwrap_or(policy.action);
     match policy.access {
@@ -63,7 +69,7 @@ fn outside(policy: &MethodPolicy, claims: &ContextClaims) -> Result<ContextBuild
             if claims.tid.is_none() {
                 return Err(Error::tenant_required());
             }
-            if !claims.perms.iter().any(|held| held == permission) {
+            if !permissions.contains(permission) {
                 return Err(Error::forbidden_action(permission));
             }
         }
@@ -82,7 +88,7 @@ fn outside(policy: &MethodPolicy, claims: &ContextClaims) -> Result<ContextBuild
     };
     Ok(RequestContext::builder(principal)
         .tenant(claims.tid)
-        .permissions(claims.perms.iter().cloned()))
+        .permission_set(Arc::clone(permissions)))
 }
 
 fn token(headers: &HeaderMap) -> Result<&str> {

@@ -69,21 +69,34 @@ where
     Fut: Future<Output = Result<R>>,
 {
     let (call, stream) = open(request)?;
-    let outcome = work(call.ctx.clone(), Inbound(stream)).await;
+    let outcome = work(
+        call.ctx.clone(),
+        Inbound {
+            stream,
+            is_begun: false,
+        },
+    )
+    .await;
     answer(&call, outcome)
 }
 
-/// The messages that a caller streams, each checked by its declared rules.
+/// The messages that a caller streams. The first carries the parameters and is checked by its declared rules; the rest carry bytes.
 #[derive(Debug)]
-pub struct Inbound<M>(Streaming<M>);
+pub struct Inbound<M> {
+    stream: Streaming<M>,
+    is_begun: bool,
+}
 
 impl<M: Validate + prost::Name> Inbound<M> {
     /// The next message; `None` when the caller has sent all. A caller that went away is `Unavailable`.
     pub async fn next(&mut self) -> Result<Option<M>> {
-        let Some(message) = self.0.message().await.map_err(from_status)? else {
+        let Some(message) = self.stream.message().await.map_err(from_status)? else {
             return Ok(None);
         };
-        check(&message)?;
+        if !self.is_begun {
+            self.is_begun = true;
+            check(&message)?;
+        }
         Ok(Some(message))
     }
 }

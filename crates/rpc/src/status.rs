@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use kernel::{Code, Error, ErrorCode, Violation};
-use tonic::Status;
+use tonic::{Status, TimeoutExpired};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 
 /// The domain of our `ErrorInfo`s; those of others are not read.
@@ -112,7 +112,12 @@ fn violation(index: usize, field: &FieldViolation, facts: &HashMap<String, Strin
 /// A status from the transport, a proxy or a foreign server.
 fn foreign(status: Status) -> Error {
     let text = || format!("{:?}: {}", status.code(), status.message());
-    match local_code(status.code()) {
+    let code = if is_timeout(&status) {
+        Code::Timeout
+    } else {
+        local_code(status.code())
+    };
+    match code {
         Code::Unavailable => Error::unavailable("calling another service", status),
         Code::Timeout => Error::new(
             ErrorCode::DeadlineExceeded,
@@ -137,6 +142,18 @@ fn foreign(status: Status) -> Error {
         | Code::Precondition
         | Code::Internal => Error::internal(text()),
     }
+}
+
+/// tonic calls its own deadline `Cancelled`, on both ends of the wire.
+fn is_timeout(status: &Status) -> bool {
+    let mut cause = std::error::Error::source(status);
+    while let Some(error) = cause {
+        if error.is::<TimeoutExpired>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    status.code() == tonic::Code::Cancelled && status.message() == TimeoutExpired(()).to_string()
 }
 
 /// From our codes to gRPC's.

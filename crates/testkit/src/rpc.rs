@@ -4,9 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use kernel::{Clock, Principal, RequestContext};
 use ring::digest::{SHA256, digest};
-use rpc::token::{
-    Actor, CONTEXT_AUDIENCE, CONTEXT_ISSUER, ContextClaims, LIFETIME, mint_context,
-};
+use rpc::token::{Actor, CONTEXT_AUDIENCE, CONTEXT_ISSUER, ContextClaims, LIFETIME, mint_context};
 use rpc::{Channel, Forward, Identity, Keyring, Listener, Peer, Trust};
 use runtime::{Shutdown, Tasks};
 use tokio::net::TcpListener;
@@ -87,8 +85,7 @@ pub fn request<M>(
     if let Principal::Internal { service: from, .. } = ctx.principal() {
         return Peer::new(keyring(from), service, clock.clone()).stream_request(ctx, message);
     }
-    let token =
-        (*ctx.principal() != Principal::Anonymous).then(|| context_token(ctx, clock));
+    let token = (*ctx.principal() != Principal::Anonymous).then(|| context_token(ctx, clock));
     let forward = Forward {
         context_token: token.as_deref(),
         request_id: ctx.request_id(),
