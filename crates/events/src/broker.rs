@@ -19,6 +19,8 @@ use crate::topology::Names;
 const RECONNECT_FIRST: Duration = Duration::from_millis(50);
 /// How long one attempt to connect may take: a broker that accepts and stays silent is down.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often a connection is looked at that has reported nothing.
+const LOOK: Duration = Duration::from_millis(250);
 /// Seconds of silence asked for; a broker behind a black hole is noticed after about twice this.
 const HEARTBEAT_SECONDS: u16 = 10;
 /// Longest wait for one answer of the broker (declare, confirm, get).
@@ -201,23 +203,24 @@ async fn open(uri: AMQPUri, role: &'static str) -> Result<Connection, String> {
 async fn lost(connection: &Connection, role: &'static str) -> String {
     let mut happenings = Box::pin(connection.events_listener());
     // What happened before the listener stood is found by looking.
-    let mut look = tokio::time::interval(Duration::from_secs(1));
+    let mut look = tokio::time::interval(LOOK);
+    let mut last = "closed by the broker".to_owned();
     loop {
         tokio::select! {
             happening = happenings.next() => match happening {
-                Some(Event::Error(error)) => return error.to_string(),
+                // Errors of single channels come here as well; those who use the channel deal with them.
+                Some(Event::Error(error)) => last = error.to_string(),
                 Some(Event::ConnectionBlocked(reason)) => {
                     tracing::warn!(role, reason, "rabbitmq takes no messages now; events wait in the outbox");
                 }
                 Some(Event::ConnectionUnblocked) => tracing::info!(role, "rabbitmq takes messages again"),
                 Some(_) => {}
-                None => return "closed".to_owned(),
+                None => return last,
             },
-            _ = look.tick() => {
-                if !connection.status().connected() {
-                    return "closed by the broker".to_owned();
-                }
-            }
+            _ = look.tick() => {}
+        }
+        if !connection.status().connected() {
+            return last;
         }
     }
 }

@@ -7,7 +7,7 @@ use db::Envelope;
 use futures::StreamExt;
 use kernel::Result;
 use lapin::message::Delivery as Message;
-use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
+use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Consumer};
 use runtime::Shutdown;
@@ -23,6 +23,9 @@ use crate::{Broker, Delivery, Queue};
 const AGAIN: Duration = Duration::from_millis(500);
 /// After the drain, how long to wait for the last acknowledgements to leave.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long and how often to look whether messages have come back to their queue.
+const PUT_BACK_TIMEOUT: Duration = Duration::from_secs(1);
+const PUT_BACK_LOOK: Duration = Duration::from_millis(5);
 
 /// Hands the events of a queue to `handler` until `shutdown`, then finishes what is under way.
 ///
@@ -176,6 +179,32 @@ where
     F: Future<Output = Result<()>>,
 {
     attempt(queue, broker.clock(), envelope, attempt_of(&message.properties), handler).await
+}
+
+/// Puts back the `held` messages that the channel has taken from `queue`, and closes it.
+///
+/// A quorum queue takes messages back some time after it was told to, so this waits for them: whoever looks next shall see them.
+pub(crate) async fn put_back(channel: &Channel, queue: &str, held: usize) {
+    let returned = async {
+        let rest = depth(channel, queue).await?;
+        let everything = BasicNackOptions { multiple: true, requeue: true };
+        channel.basic_nack(0, everything).await.map_err(failure)?;
+        while held > 0 && depth(channel, queue).await? < rest + held {
+            tokio::time::sleep(PUT_BACK_LOOK).await;
+        }
+        Ok::<_, kernel::Error>(())
+    };
+    if !matches!(tokio::time::timeout(PUT_BACK_TIMEOUT, returned).await, Ok(Ok(()))) {
+        tracing::debug!(queue, "messages were not seen to come back; closing the channel puts them back at the latest");
+    }
+    close(channel).await;
+}
+
+/// How many messages of a queue nobody holds.
+pub(crate) async fn depth(channel: &Channel, queue: &str) -> Result<usize> {
+    let passive = QueueDeclareOptions::durable().passive();
+    let declared = channel.queue_declare(queue.into(), passive, FieldTable::default()).await.map_err(failure)?;
+    Ok(declared.message_count() as usize)
 }
 
 /// Closes a channel; what it had not acknowledged goes back to its queue.

@@ -6,12 +6,12 @@ use chrono::{DateTime, Utc};
 use db::Envelope;
 use kernel::Result;
 use lapin::message::Delivery as Message;
-use lapin::options::{BasicAckOptions, BasicGetOptions, QueueDeclareOptions};
+use lapin::options::{BasicAckOptions, BasicGetOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use uuid::Uuid;
 
 use crate::broker::{answer, failure};
-use crate::consume::close;
+use crate::consume::{close, depth, put_back};
 use crate::publish::{number_header, properties, text_header};
 use crate::settle::{ATTEMPT, FAILED_AT, REASON, REPLAYS, TRACEPARENT, attempt_of};
 use crate::topology::declare_dead;
@@ -54,23 +54,21 @@ pub enum Selection {
 pub async fn list(broker: &Broker, queue: &str, limit: usize) -> Result<Vec<DeadLetter>> {
     let held = hold(broker, queue, limit.min(DEAD_LETTERS_MAX)).await?;
     let letters = held.messages.iter().map(read).collect();
-    // Closing the channel puts them back in their order.
-    close(&held.channel).await;
+    put_back(&held.channel, &broker.names().dead(queue), held.messages.len()).await;
     Ok(letters)
 }
 
 /// How many dead letters a queue has.
-pub async fn count(broker: &Broker, queue: &str) -> Result<u32> {
+pub async fn count(broker: &Broker, queue: &str) -> Result<usize> {
     let channel = broker.consuming_channel().await?;
     let name = broker.names().dead(queue);
     let counted = answer(async {
         declare_dead(&channel, broker.names(), queue).await?;
-        let options = QueueDeclareOptions::durable().passive();
-        channel.queue_declare(name.as_str().into(), options, FieldTable::default()).await.map_err(failure)
+        depth(&channel, &name).await
     })
     .await?;
     close(&channel).await;
-    Ok(counted.message_count())
+    Ok(counted)
 }
 
 /// Puts dead letters back into their queue, with a fresh ladder, and answers how many that were.
@@ -100,7 +98,7 @@ pub async fn replay(broker: &Broker, queue: &str, selection: &Selection) -> Resu
         }
         replayed += 1;
     }
-    close(&held.channel).await;
+    put_back(&held.channel, &broker.names().dead(queue), held.messages.len() - replayed).await;
     outcome.map(|()| replayed)
 }
 

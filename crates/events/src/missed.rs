@@ -10,7 +10,7 @@ use lapin::options::{BasicGetOptions, QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::FieldTable;
 
 use crate::broker::failure;
-use crate::consume::close;
+use crate::consume::{close, put_back};
 use crate::topology::{declare_dead, declare_exchange, declare_queue};
 use crate::{Broker, Queue};
 
@@ -71,8 +71,7 @@ async fn copy_missed(broker: &Broker, queue: &Queue) -> Result<usize> {
     }
     let deleted = channel.queue_delete(turn_name(broker).as_str().into(), QueueDeleteOptions::default()).await;
     deleted.map_err(failure)?;
-    // Closing returns what is held.
-    close(&channel).await;
+    put_back(&channel, &unrouted, held.len()).await;
     Ok(copied)
 }
 

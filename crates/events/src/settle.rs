@@ -27,6 +27,8 @@ pub(crate) const TRACEPARENT: &str = "traceparent";
 /// First pause when the broker refuses a retry or a dead letter; it doubles up to [`AGAIN_MAX`].
 const AGAIN_FIRST: Duration = Duration::from_millis(100);
 const AGAIN_MAX: Duration = Duration::from_secs(5);
+/// An acknowledgement is one small write.
+const ACK_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The attempt that a message is for.
 pub(crate) fn attempt_of(properties: &BasicProperties) -> u32 {
@@ -48,7 +50,9 @@ pub(crate) async fn settle(broker: &Broker, queue: &Queue, message: &Message, ve
         }
     }
     fail::fail_point!("consumer.before_ack", |_| false);
-    message.acker.ack(BasicAckOptions::default()).await.unwrap_or(false)
+    // Bounded: an acknowledgement on a connection that dies at this moment may never be answered, and it would hold up the drain.
+    let acknowledged = tokio::time::timeout(ACK_TIMEOUT, message.acker.ack(BasicAckOptions::default())).await;
+    matches!(acknowledged, Ok(Ok(true)))
 }
 
 /// Puts the successor of a failed message into its queue, as often as it takes while the original is ours.
