@@ -69,6 +69,11 @@ pub async fn run(config: Config, listener: rpc::Listener, process: Process) -> a
     let broker = events::Broker::connect(config.amqp.clone(), process.clock.clone())?;
     let outbox = db::Outbox::connect(&config.db)?;
     process.tasks.spawn("niche-relay", events::relay(outbox, broker, process.shutdown.clone()));
+    server(app, &config, &process).serve(listener, process.shutdown.clone()).await
+}
+
+/// The gRPC server over an `App`, before it serves.
+pub fn server(app: App, config: &Config, process: &Process) -> rpc::Server {
     let api = grpc::Api { app };
     rpc::Server::new("niche", config.keyring.clone(), process.clock.clone())
         .metrics(&process.metrics)
@@ -76,13 +81,11 @@ pub async fn run(config: Config, listener: rpc::Listener, process: Process) -> a
         .service(KitServiceServer::new(api.clone()))
         .service(NicheServiceServer::new(api.clone()))
         .service(RecordServiceServer::new(api))
-        .serve(listener, process.shutdown.clone())
-        .await
 }
 
 /// Notes the shipped kits in the database. A kit that changed under its version stops the start; a database that is down does not: then it is
 /// tried again in the background, and until it has happened no kit can be activated.
-async fn sync_kits(app: &App, process: &Process) -> anyhow::Result<()> {
+pub async fn sync_kits(app: &App, process: &Process) -> anyhow::Result<()> {
     let may_replace = process.profile == Profile::Dev;
     let ctx = RequestContext::system("niche", TenantId::PLATFORM).build();
     match kits::store::sync(app, &ctx, may_replace).await {
