@@ -71,7 +71,10 @@ mod tests {
             .build()
             .add(3, &[]);
         let text = metrics.render();
-        assert!(text.contains("demo_things_total 3"), "{text}");
+        assert!(
+            text.contains(r#"demo_things_total{otel_scope_name="demo"} 3"#),
+            "{text}"
+        );
         assert!(text.contains(r#"service_name="demo""#), "{text}");
     }
 }

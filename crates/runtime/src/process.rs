@@ -18,7 +18,7 @@ use crate::shutdown::Shutdown;
 use crate::tasks::Tasks;
 use crate::telemetry::{self, TelemetrySettings};
 
-/// How long work in flight may take to finish after the signal; Kubernetes kills after 30 seconds.
+/// How long work in flight may take to finish after the signal, unless set otherwise; Kubernetes kills after 30 seconds.
 pub const DRAIN_MAX: Duration = Duration::from_secs(25);
 /// What exit code a wrong configuration has (`EX_CONFIG`), so that a supervisor can tell it from a crash.
 const EXIT_CONFIG: u8 = 78;
@@ -78,6 +78,8 @@ pub struct ProcessSettings {
     pub metrics_token: Option<SecretString>,
     /// How long to answer "not ready" before refusing work, so that load balancers notice.
     pub drain_delay: Duration,
+    /// How long work in flight may take to finish after that.
+    pub drain_max: Duration,
     /// Logs and traces.
     pub telemetry: TelemetrySettings,
 }
@@ -93,6 +95,12 @@ impl ProcessSettings {
                 Duration::ZERO,
                 Duration::ZERO..=Duration::from_secs(20),
                 "how long to answer 'not ready' before refusing new work; one probe interval of the load balancer",
+            ),
+            drain_max: reader.duration_ms(
+                "TENANTRY_DRAIN_MAX_MS",
+                DRAIN_MAX,
+                Duration::from_millis(1)..=Duration::from_secs(600),
+                "how long work in flight may take to finish; less than what the supervisor waits before it kills",
             ),
             telemetry: TelemetrySettings::read(reader),
         }
@@ -150,7 +158,7 @@ where
     install_panic_hook();
     observe(&process);
     let code = match prepare(&process, &settings).await {
-        Ok(()) => work(process, main).await,
+        Ok(()) => work(process, settings.drain_max, main).await,
         Err(error) => report(&error),
     };
     telemetry.flush();
@@ -171,7 +179,7 @@ async fn prepare(process: &Process, settings: &ProcessSettings) -> anyhow::Resul
 }
 
 /// Runs `main` and then waits for the tasks, both within the patience that starts with the signal.
-async fn work<F, Fut>(process: Process, main: F) -> ExitCode
+async fn work<F, Fut>(process: Process, drain_max: Duration, main: F) -> ExitCode
 where
     F: FnOnce(Process) -> Fut,
     Fut: Future<Output = anyhow::Result<()>>,
@@ -179,14 +187,14 @@ where
     let shutdown = process.shutdown.clone();
     let patience = async {
         shutdown.begun().await;
-        tokio::time::sleep(DRAIN_MAX).await;
+        tokio::time::sleep(drain_max).await;
     };
     let tasks = process.tasks.clone();
     let all = async {
         let outcome = main(process.clone()).await;
         process.shutdown.begin();
         // The patience around this future is shorter than the one given here.
-        tasks.drain(DRAIN_MAX * 2).await;
+        tasks.drain(drain_max * 2).await;
         outcome
     };
     tokio::select! {
@@ -199,7 +207,7 @@ where
         },
         () = patience => {
             let left = process.tasks.alive().join(", ");
-            tracing::error!(tasks = %left, "some work did not finish within {} s and is dropped", DRAIN_MAX.as_secs());
+            tracing::error!(tasks = %left, "some work did not finish within {} ms and is dropped", drain_max.as_millis());
             ExitCode::FAILURE
         }
     }

@@ -53,6 +53,19 @@ const SECRET_ENDINGS: &[&str] = &[
     "_token",
 ];
 
+/// Names that are personal although no message has a field of that name.
+const PERSONAL_NAMES: &[&str] = &[
+    "cnpj",
+    "cpf",
+    "e_mail",
+    "email",
+    "full_name",
+    "phone",
+    "phone_number",
+    "tax_id",
+    "user_agent",
+];
+
 /// Personal in some message, yet in logs these names mean things: `name = "worker"`, `title = "…"` of a kit.
 /// What they hold is still searched by [`scrub`].
 const COMMON_NAMES: &[&str] = &[
@@ -60,7 +73,10 @@ const COMMON_NAMES: &[&str] = &[
 ];
 
 static BY_NAME: LazyLock<HashMap<&'static str, Treatment>> = LazyLock::new(|| {
-    let mut by_name = HashMap::new();
+    let mut by_name: HashMap<_, _> = PERSONAL_NAMES
+        .iter()
+        .map(|name| (*name, Treatment::Mask))
+        .collect();
     for field in proto::pii::FIELDS {
         let is_secret = field.class == Class::Secret;
         if is_secret || !COMMON_NAMES.contains(&field.field) {

@@ -8,6 +8,7 @@ mod layer;
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use opentelemetry::trace::TracerProvider as _;
@@ -23,6 +24,9 @@ pub use layer::{Format, Sink};
 
 /// Drivers tell at `info` what only their authors want to know.
 const FILTER_DEFAULT: &str = "info,hyper=warn,h2=warn,tower=warn,lapin=warn,sqlx=warn,rustls=warn,opentelemetry=warn,actix_server=warn";
+
+/// A collector that is down must not hold up the end of the process.
+const FLUSH_MAX: Duration = Duration::from_secs(2);
 
 /// Whether spans leave the process; when they do not, nobody needs to pay for making trace contexts.
 static EXPORTING: AtomicBool = AtomicBool::new(false);
@@ -84,7 +88,10 @@ pub struct Telemetry(Option<SdkTracerProvider>);
 impl Telemetry {
     /// Sends what is still held and stops exporting.
     pub fn flush(self) {
-        if let Some(Err(error)) = self.0.map(|provider| provider.shutdown()) {
+        if let Some(Err(error)) = self
+            .0
+            .map(|provider| provider.shutdown_with_timeout(FLUSH_MAX))
+        {
             tracing::warn!(%error, "the last spans could not be sent");
         }
     }

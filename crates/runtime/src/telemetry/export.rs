@@ -1,5 +1,7 @@
 //! Spans on their way out by OTLP, redacted like logs.
 
+use std::time::Duration;
+
 use anyhow::Context as _;
 use opentelemetry::{KeyValue, Value};
 use opentelemetry_otlp::WithExportConfig;
@@ -48,8 +50,8 @@ impl<E: SpanExporter> SpanExporter for Redacting<E> {
         self.0.export(batch)
     }
 
-    fn shutdown(&self) -> OTelSdkResult {
-        self.0.shutdown()
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.0.shutdown_with_timeout(timeout)
     }
 
     fn force_flush(&self) -> OTelSdkResult {
@@ -69,6 +71,59 @@ fn redact(attributes: &mut Vec<KeyValue>) {
         } else if let Value::String(text) = &attribute.value {
             let clean = scrub(text.as_str()).into_owned();
             attribute.value = Value::from(clean);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use opentelemetry::trace::TracerProvider as _;
+    use tracing_subscriber::layer::SubscriberExt;
+
+    use super::*;
+
+    #[derive(Clone, Debug, Default)]
+    struct Collected(Arc<Mutex<Vec<SpanData>>>);
+
+    impl SpanExporter for Collected {
+        async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+            self.0.lock().unwrap().extend(batch);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn spans_leave_without_personal_data() {
+        let collected = Collected::default();
+        let provider = SdkTracerProvider::builder()
+            .with_simple_exporter(Redacting(collected.clone()))
+            .build();
+        let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("test"));
+        tracing::subscriber::with_default(
+            tracing_subscriber::Registry::default().with(layer),
+            || {
+                let span = tracing::info_span!(
+                    "work",
+                    email = "ann@example.com",
+                    password = "hunter2",
+                    path = "/v1/me"
+                );
+                span.in_scope(|| {
+                    tracing::info!(
+                        token = "abc",
+                        "mail for ann@example.com from {}",
+                        "Bearer xyz"
+                    )
+                });
+            },
+        );
+        let spans = collected.0.lock().unwrap();
+        let text = format!("{:?} {:?}", spans[0].attributes, spans[0].events);
+        assert!(text.contains("/v1/me") && text.contains(MASK), "{text}");
+        for leaked in ["ann@example.com", "hunter2", "abc", "xyz"] {
+            assert!(!text.contains(leaked), "{leaked}: {text}");
         }
     }
 }
