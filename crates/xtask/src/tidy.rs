@@ -144,6 +144,7 @@ pub fn findings(tree: &Tree) -> Result<Vec<Finding>> {
     found.extend(words::nothing_of_a_machine(tree)?);
     found.extend(words::tests_are_honest(tree)?);
     found.extend(locales::reasons_have_texts(tree)?);
+    found.extend(locales::rules_have_texts(tree)?);
     found.extend(locales::languages_agree(tree)?);
     found.extend(roles::permissions_exist(tree)?);
     found.extend(manifests::versions_are_central(tree));

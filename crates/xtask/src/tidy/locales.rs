@@ -1,6 +1,7 @@
 //! Messages exist in every language of the product.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 
 use anyhow::{Context as _, Result};
 use regex::Regex;
@@ -11,6 +12,8 @@ const LANGUAGES: [&str; 2] = [
     "services/gateway/locales/en.yaml",
     "services/gateway/locales/pt-BR.yaml",
 ];
+
+const VALIDATORS: &str = "crates/proto/src/gen/validate_impl.rs";
 
 type Texts = BTreeMap<String, String>;
 
@@ -89,6 +92,53 @@ pub fn languages_agree(tree: &Tree) -> Result<Vec<Finding>> {
     Ok(found)
 }
 
+/// Every rule that the generated validators can report has a text in each language.
+pub fn rules_have_texts(tree: &Tree) -> Result<Vec<Finding>> {
+    // Where the rule of an item stands, not a rule.
+    const PATHS: [&str; 3] = ["repeated.items", "map.keys", "map.values"];
+    let Ok(validators) = fs::read_to_string(tree.root.join(VALIDATORS)) else {
+        return Ok(Vec::new());
+    };
+    let id = Regex::new(
+        r#""(required|(?:string|bytes|repeated|map|enum|[su]?int32|[su]?int64|s?fixed32|s?fixed64|float|double|timestamp|duration)\.[a-z_]+)""#,
+    )?;
+    let rules: BTreeSet<String> = id
+        .captures_iter(&validators)
+        .map(|capture| stable_id(&capture[1]))
+        .filter(|rule| !PATHS.contains(&rule.as_str()))
+        .collect();
+    let mut found = Vec::new();
+    for language in LANGUAGES {
+        let Some(source) = tree.source(language) else {
+            continue;
+        };
+        let texts = texts(source)?;
+        for rule in rules
+            .iter()
+            .filter(|rule| !texts.contains_key(&format!("rule.{rule}")))
+        {
+            let text = format!("the rule `{rule}` of the contract has no text; add `rule.{rule}`");
+            found.push(source.finding(1, "rules-have-texts", text));
+        }
+    }
+    Ok(found)
+}
+
+/// As `proto::validate` reports it: one id for all numeric types, none for emptiness.
+fn stable_id(id: &str) -> String {
+    let id = id.strip_suffix("_empty").unwrap_or(id);
+    match id.split_once('.') {
+        Some((kind, rule))
+            if kind.ends_with("32")
+                || kind.ends_with("64")
+                || matches!(kind, "float" | "double") =>
+        {
+            format!("number.{rule}")
+        }
+        _ => id.to_owned(),
+    }
+}
+
 fn parameters(text: &str) -> Result<BTreeSet<String>> {
     let pattern = Regex::new(r"\{(\w+)\}")?;
     Ok(pattern
@@ -126,6 +176,24 @@ mod tests {
             |tree| reasons_have_texts(tree).unwrap(),
             &[
                 "services/auth/src/lib.rs:4: the reason `a.b` has no text in services/gateway/locales/en.yaml",
+            ],
+        );
+    }
+
+    #[test]
+    fn rules_without_a_text_are_told() {
+        let validators = r#"Violation::new("a", "string.min_len", "x"); ("b", "int32.gte_lte", "int32.gte_lte"); ("c", "string.uuid_empty", "string.uuid")"#;
+        check(
+            &[
+                (VALIDATORS, validators),
+                (
+                    LANGUAGES[0],
+                    "rule.string.min_len: a\nrule.string.uuid: b\n",
+                ),
+            ],
+            |tree| rules_have_texts(tree).unwrap(),
+            &[
+                "services/gateway/locales/en.yaml:1: the rule `number.gte_lte` of the contract has no text",
             ],
         );
     }

