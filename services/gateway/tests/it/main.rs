@@ -1,0 +1,13 @@
+//! The gateway through its port: real HTTP in front, the contract's own gRPC servers behind.
+
+mod access;
+mod bodies;
+mod documents;
+mod fake;
+mod limits;
+mod problems;
+mod properties;
+mod protocol;
+mod stage;
+mod streaming;
+mod uploads;
