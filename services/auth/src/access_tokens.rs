@@ -82,7 +82,11 @@ struct Claims {
 impl AccessTokens {
     /// A token for `subject` from `now` on; `jti` names it.
     pub fn mint(&self, subject: Subject, jti: Uuid, now: DateTime<Utc>) -> Result<String> {
-        let header = Header { alg: ALGORITHM, typ: TYPE, kid: self.keys.signing_kid() };
+        let header = Header {
+            alg: ALGORITHM,
+            typ: TYPE,
+            kid: self.keys.signing_kid(),
+        };
         let claims = Claims {
             iss: self.issuer.clone(),
             aud: self.audience.clone(),
@@ -108,16 +112,28 @@ impl AccessTokens {
     pub fn verify(&self, token: &str, now: DateTime<Utc>) -> Result<Verified> {
         let claims = self.authentic(token).ok_or_else(invalid_token)?;
         let expires_at = DateTime::from_timestamp(claims.exp, 0).ok_or_else(invalid_token)?;
-        let not_before = DateTime::from_timestamp(claims.nbf.max(claims.iat), 0).ok_or_else(invalid_token)?;
+        let not_before =
+            DateTime::from_timestamp(claims.nbf.max(claims.iat), 0).ok_or_else(invalid_token)?;
         if not_before > now + LEEWAY {
             return Err(invalid_token());
         }
         // Without leeway: a context token may not outlive its credential, not even by the seconds between two clocks.
         if expires_at <= now {
-            return Err(Error::new(ErrorCode::TokenExpired, "auth.token_expired", "the access token has expired; refresh it or sign in again"));
+            return Err(Error::new(
+                ErrorCode::TokenExpired,
+                "auth.token_expired",
+                "the access token has expired; refresh it or sign in again",
+            ));
         }
-        let subject = Subject { user_id: UserId(claims.sub), session_id: SessionId(claims.sid), tenant_id: claims.tenant_id.map(TenantId) };
-        Ok(Verified { subject, expires_at })
+        let subject = Subject {
+            user_id: UserId(claims.sub),
+            session_id: SessionId(claims.sid),
+            tenant_id: claims.tenant_id.map(TenantId),
+        };
+        Ok(Verified {
+            subject,
+            expires_at,
+        })
     }
 
     /// The claims of a token that is well-formed, signed by one of our keys, and meant for us.
@@ -130,17 +146,25 @@ impl AccessTokens {
             return None;
         }
         let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
-        if !self.keys.verifies(header.kid, signed.as_bytes(), &signature) {
+        if !self
+            .keys
+            .verifies(header.kid, signed.as_bytes(), &signature)
+        {
             return None;
         }
         let claims: Claims = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()?;
-        (claims.iss == self.issuer && claims.aud == self.audience && claims.actor == ACTOR).then_some(claims)
+        (claims.iss == self.issuer && claims.aud == self.audience && claims.actor == ACTOR)
+            .then_some(claims)
     }
 }
 
 /// The answer to every credential that is not ours, whatever is wrong with it.
 pub fn invalid_token() -> Error {
-    Error::new(ErrorCode::InvalidToken, "auth.token_invalid", "the credential is not valid; sign in again")
+    Error::new(
+        ErrorCode::InvalidToken,
+        "auth.token_invalid",
+        "the credential is not valid; sign in again",
+    )
 }
 
 fn encode(part: &impl Serialize) -> Result<String> {

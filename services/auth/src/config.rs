@@ -56,7 +56,11 @@ pub struct Config {
 impl Config {
     /// Reads the settings; problems are kept in `reader`.
     pub fn read(reader: &mut Reader) -> Self {
-        let public_url = reader.required_or_dev("AUTH_PUBLIC_URL", "http://127.0.0.1:8080", "where people find the product, for example https://app.example.com");
+        let public_url = reader.required_or_dev(
+            "AUTH_PUBLIC_URL",
+            "http://127.0.0.1:8080",
+            "where people find the product, for example https://app.example.com",
+        );
         let is_dev = reader.profile().is_dev();
         Self {
             db: db::Config::read(reader, "AUTH"),
@@ -104,11 +108,21 @@ fn key(reader: &mut Reader, name: &str, doc: &str) -> SecretString {
     let key = reader.secret(name, doc);
     let chars = key.expose_secret().chars().count();
     if chars > 0 && chars < KEY_CHARS_MIN {
-        reader.problem(name, "is shorter than 32 characters", "the output of: openssl rand -base64 32");
+        reader.problem(
+            name,
+            "is shorter than 32 characters",
+            "the output of: openssl rand -base64 32",
+        );
     }
     key
 }
 
-fn seconds(reader: &mut Reader, name: &str, default: u64, range: std::ops::RangeInclusive<u64>, doc: &str) -> Duration {
+fn seconds(
+    reader: &mut Reader,
+    name: &str,
+    default: u64,
+    range: std::ops::RangeInclusive<u64>,
+    doc: &str,
+) -> Duration {
     Duration::from_secs(reader.number(name, default, range, doc))
 }

@@ -34,47 +34,87 @@ pub struct Api {
 
 #[tonic::async_trait]
 impl SessionService for Api {
-    async fn register(&self, request: Request<pb::RegisterRequest>) -> Result<Response<pb::RegisterResponse>, Status> {
+    async fn register(
+        &self,
+        request: Request<pb::RegisterRequest>,
+    ) -> Result<Response<pb::RegisterResponse>, Status> {
         let app = self.app.clone();
         rpc::unary(request, |ctx, input: pb::RegisterRequest| async move {
-            let locale = if input.locale.is_empty() { ctx.locale() } else { Locale::negotiate(&input.locale) };
-            let sign_up = SignUp { email: input.email, password: Zeroizing::new(input.password), name: input.name, locale };
+            let locale = if input.locale.is_empty() {
+                ctx.locale()
+            } else {
+                Locale::negotiate(&input.locale)
+            };
+            let sign_up = SignUp {
+                email: input.email,
+                password: Zeroizing::new(input.password),
+                name: input.name,
+                locale,
+            };
             users::register(&app, &ctx, sign_up).await?;
-            Ok(pb::RegisterResponse { data: Some(pb::Registration { status: "verification_sent".to_owned() }) })
+            Ok(pb::RegisterResponse {
+                data: Some(pb::Registration {
+                    status: "verification_sent".to_owned(),
+                }),
+            })
         })
         .await
     }
 
-    async fn verify_email(&self, request: Request<pb::VerifyEmailRequest>) -> Result<Response<pb::VerifyEmailResponse>, Status> {
+    async fn verify_email(
+        &self,
+        request: Request<pb::VerifyEmailRequest>,
+    ) -> Result<Response<pb::VerifyEmailResponse>, Status> {
         let app = self.app.clone();
         rpc::unary(request, |ctx, input: pb::VerifyEmailRequest| async move {
             users::verify_email(&app, &ctx, &input.token).await?;
-            Ok(pb::VerifyEmailResponse { data: Some(pb::EmailVerification { status: "verified".to_owned() }) })
+            Ok(pb::VerifyEmailResponse {
+                data: Some(pb::EmailVerification {
+                    status: "verified".to_owned(),
+                }),
+            })
         })
         .await
     }
 
-    async fn login(&self, request: Request<pb::LoginRequest>) -> Result<Response<pb::LoginResponse>, Status> {
+    async fn login(
+        &self,
+        request: Request<pb::LoginRequest>,
+    ) -> Result<Response<pb::LoginResponse>, Status> {
         let app = self.app.clone();
         rpc::unary(request, |ctx, input: pb::LoginRequest| async move {
             let tenant_id = input.tenant_id.as_deref().map(tenant_id).transpose()?;
-            let sign_in = SignIn { email: input.email, password: Zeroizing::new(input.password), tenant_id };
+            let sign_in = SignIn {
+                email: input.email,
+                password: Zeroizing::new(input.password),
+                tenant_id,
+            };
             let pair = sessions::login(&app, &ctx, sign_in).await?;
-            Ok(pb::LoginResponse { data: Some(pair_to_proto(&pair)) })
+            Ok(pb::LoginResponse {
+                data: Some(pair_to_proto(&pair)),
+            })
         })
         .await
     }
 
-    async fn refresh(&self, request: Request<pb::RefreshRequest>) -> Result<Response<pb::RefreshResponse>, Status> {
+    async fn refresh(
+        &self,
+        request: Request<pb::RefreshRequest>,
+    ) -> Result<Response<pb::RefreshResponse>, Status> {
         let app = self.app.clone();
         rpc::unary(request, |ctx, input: pb::RefreshRequest| async move {
             let pair = refresh::refresh(&app, &ctx, &input.refresh_token).await?;
-            Ok(pb::RefreshResponse { data: Some(pair_to_proto(&pair)) })
+            Ok(pb::RefreshResponse {
+                data: Some(pair_to_proto(&pair)),
+            })
         })
         .await
     }
 
-    async fn logout(&self, request: Request<pb::LogoutRequest>) -> Result<Response<pb::LogoutResponse>, Status> {
+    async fn logout(
+        &self,
+        request: Request<pb::LogoutRequest>,
+    ) -> Result<Response<pb::LogoutResponse>, Status> {
         let app = self.app.clone();
         rpc::unary(request, |ctx, input: pb::LogoutRequest| async move {
             sessions::logout(&app, &ctx, input.everywhere).await?;
@@ -83,25 +123,38 @@ impl SessionService for Api {
         .await
     }
 
-    async fn switch_tenant(&self, request: Request<pb::SwitchTenantRequest>) -> Result<Response<pb::SwitchTenantResponse>, Status> {
+    async fn switch_tenant(
+        &self,
+        request: Request<pb::SwitchTenantRequest>,
+    ) -> Result<Response<pb::SwitchTenantResponse>, Status> {
         let app = self.app.clone();
         rpc::unary(request, |ctx, input: pb::SwitchTenantRequest| async move {
             let pair = sessions::switch_tenant(&app, &ctx, tenant_id(&input.tenant_id)?).await?;
-            Ok(pb::SwitchTenantResponse { data: Some(pair_to_proto(&pair)) })
+            Ok(pb::SwitchTenantResponse {
+                data: Some(pair_to_proto(&pair)),
+            })
         })
         .await
     }
 
-    async fn get_me(&self, request: Request<pb::GetMeRequest>) -> Result<Response<pb::GetMeResponse>, Status> {
+    async fn get_me(
+        &self,
+        request: Request<pb::GetMeRequest>,
+    ) -> Result<Response<pb::GetMeResponse>, Status> {
         let app = self.app.clone();
         rpc::unary(request, |ctx, _: pb::GetMeRequest| async move {
             let me = users::me(&app, &ctx).await?;
-            Ok(pb::GetMeResponse { data: Some(me_to_proto(me)) })
+            Ok(pb::GetMeResponse {
+                data: Some(me_to_proto(me)),
+            })
         })
         .await
     }
 
-    async fn get_jwks(&self, request: Request<pb::GetJwksRequest>) -> Result<Response<pb::GetJwksResponse>, Status> {
+    async fn get_jwks(
+        &self,
+        request: Request<pb::GetJwksRequest>,
+    ) -> Result<Response<pb::GetJwksResponse>, Status> {
         let app = self.app.clone();
         rpc::unary(request, |_, _: pb::GetJwksRequest| async move {
             let jwk = |key: crate::keys::PublicKey| pb::Jwk {
@@ -112,7 +165,9 @@ impl SessionService for Api {
                 n: key.n,
                 e: key.e,
             };
-            Ok(pb::GetJwksResponse { keys: app.access_tokens.keys.public().map(jwk).collect() })
+            Ok(pb::GetJwksResponse {
+                keys: app.access_tokens.keys.public().map(jwk).collect(),
+            })
         })
         .await
     }
@@ -122,29 +177,56 @@ impl SessionService for Api {
 impl AccessService for Api {
     type WatchAccessStream = rpc::Outbound<pb::WatchAccessResponse>;
 
-    async fn resolve_context(&self, request: Request<pb::ResolveContextRequest>) -> Result<Response<pb::ResolveContextResponse>, Status> {
+    async fn resolve_context(
+        &self,
+        request: Request<pb::ResolveContextRequest>,
+    ) -> Result<Response<pb::ResolveContextResponse>, Status> {
         let app = self.app.clone();
-        rpc::unary(request, |ctx, input: pb::ResolveContextRequest| async move {
-            let resolved = access::resolve_context(&app, &ctx, &input.credential, input.tenant_header.as_deref()).await?;
-            resolved_to_proto(&app, resolved)
+        rpc::unary(
+            request,
+            |ctx, input: pb::ResolveContextRequest| async move {
+                let resolved = access::resolve_context(
+                    &app,
+                    &ctx,
+                    &input.credential,
+                    input.tenant_header.as_deref(),
+                )
+                .await?;
+                resolved_to_proto(&app, resolved)
+            },
+        )
+        .await
+    }
+
+    async fn watch_access(
+        &self,
+        request: Request<pb::WatchAccessRequest>,
+    ) -> Result<Response<Self::WatchAccessStream>, Status> {
+        let (app, news) = (self.app.clone(), self.news.clone());
+        rpc::server_stream(request, |_, input: pb::WatchAccessRequest| async move {
+            Ok(watch(app, news, input.after_sequence.max(0)))
         })
         .await
     }
 
-    async fn watch_access(&self, request: Request<pb::WatchAccessRequest>) -> Result<Response<Self::WatchAccessStream>, Status> {
-        let (app, news) = (self.app.clone(), self.news.clone());
-        rpc::server_stream(request, |_, input: pb::WatchAccessRequest| async move { Ok(watch(app, news, input.after_sequence.max(0))) }).await
-    }
-
-    async fn provision_tenant(&self, request: Request<pb::ProvisionTenantRequest>) -> Result<Response<pb::ProvisionTenantResponse>, Status> {
+    async fn provision_tenant(
+        &self,
+        request: Request<pb::ProvisionTenantRequest>,
+    ) -> Result<Response<pb::ProvisionTenantResponse>, Status> {
         let app = self.app.clone();
-        rpc::unary(request, |ctx, input: pb::ProvisionTenantRequest| async move {
-            let access = access_from_proto(input.access)?;
-            let owner = owner_from_proto(input.owner_user_id, input.owner_email, input.owner_name)?;
-            let user_id = tenants::provision(&app, &ctx, &access, owner).await?;
-            let owner_user_id = user_id.ok_or_else(|| Error::internal("a tenant was provisioned without an owner"))?.to_string();
-            Ok(pb::ProvisionTenantResponse { owner_user_id })
-        })
+        rpc::unary(
+            request,
+            |ctx, input: pb::ProvisionTenantRequest| async move {
+                let access = access_from_proto(input.access)?;
+                let owner =
+                    owner_from_proto(input.owner_user_id, input.owner_email, input.owner_name)?;
+                let user_id = tenants::provision(&app, &ctx, &access, owner).await?;
+                let owner_user_id = user_id
+                    .ok_or_else(|| Error::internal("a tenant was provisioned without an owner"))?
+                    .to_string();
+                Ok(pb::ProvisionTenantResponse { owner_user_id })
+            },
+        )
         .await
     }
 
@@ -153,10 +235,13 @@ impl AccessService for Api {
         request: Request<pb::ApplyTenantAccessRequest>,
     ) -> Result<Response<pb::ApplyTenantAccessResponse>, Status> {
         let app = self.app.clone();
-        rpc::unary(request, |ctx, input: pb::ApplyTenantAccessRequest| async move {
-            tenants::apply_access(&app, &ctx, &access_from_proto(input.access)?).await?;
-            Ok(pb::ApplyTenantAccessResponse {})
-        })
+        rpc::unary(
+            request,
+            |ctx, input: pb::ApplyTenantAccessRequest| async move {
+                tenants::apply_access(&app, &ctx, &access_from_proto(input.access)?).await?;
+                Ok(pb::ApplyTenantAccessResponse {})
+            },
+        )
         .await
     }
 }
@@ -170,8 +255,18 @@ struct Watch {
 }
 
 /// Changes as they are committed, and a heartbeat each second in which the database was really asked: silence means "do not trust".
-fn watch(app: App, news: AccessNews, after: i64) -> impl Stream<Item = Result<pb::WatchAccessResponse>> {
-    let state = Watch { app, news, after, first: true, pending: VecDeque::new() };
+fn watch(
+    app: App,
+    news: AccessNews,
+    after: i64,
+) -> impl Stream<Item = Result<pb::WatchAccessResponse>> {
+    let state = Watch {
+        app,
+        news,
+        after,
+        first: true,
+        pending: VecDeque::new(),
+    };
     futures::stream::try_unfold(state, |mut watch| async move {
         if watch.pending.is_empty() {
             // The first look is at once, so that the watcher knows where it stands.
@@ -181,9 +276,16 @@ fn watch(app: App, news: AccessNews, after: i64) -> impl Stream<Item = Result<pb
             let ctx = watch.app.own_context("watch");
             let news = access::news_after(&watch.app, &ctx, watch.after).await?;
             watch.after = news.sequence;
-            watch.pending.extend(news.changes.into_iter().map(|(sequence, change)| change_to_proto(sequence, change)));
+            watch.pending.extend(
+                news.changes
+                    .into_iter()
+                    .map(|(sequence, change)| change_to_proto(sequence, change)),
+            );
             if watch.pending.is_empty() {
-                watch.pending.push_back(pb::WatchAccessResponse { sequence: news.sequence, change: None });
+                watch.pending.push_back(pb::WatchAccessResponse {
+                    sequence: news.sequence,
+                    change: None,
+                });
             }
         }
         let next = watch.pending.pop_front();
@@ -193,13 +295,27 @@ fn watch(app: App, news: AccessNews, after: i64) -> impl Stream<Item = Result<pb
 
 fn change_to_proto(sequence: i64, change: Change) -> pb::WatchAccessResponse {
     let text = |id: Option<uuid::Uuid>| id.map(|id| id.to_string());
-    let change = pb::AccessChange { tenant_id: text(change.tenant_id), actor_id: text(change.actor_id), session_id: text(change.session_id) };
-    pb::WatchAccessResponse { sequence, change: Some(change) }
+    let change = pb::AccessChange {
+        tenant_id: text(change.tenant_id),
+        actor_id: text(change.actor_id),
+        session_id: text(change.session_id),
+    };
+    pb::WatchAccessResponse {
+        sequence,
+        change: Some(change),
+    }
 }
 
 fn resolved_to_proto(app: &App, resolved: Resolved) -> Result<pb::ResolveContextResponse> {
     let (actor_id, session_id) = match &resolved.principal {
-        Principal::User { user_id, session_id } | Principal::Platform { user_id, session_id } => (user_id.to_string(), *session_id),
+        Principal::User {
+            user_id,
+            session_id,
+        }
+        | Principal::Platform {
+            user_id,
+            session_id,
+        } => (user_id.to_string(), *session_id),
         Principal::Service { id } => (id.to_string(), None),
         Principal::Anonymous | Principal::Internal { .. } => (String::new(), None),
     };
@@ -233,7 +349,11 @@ fn me_to_proto(me: Me) -> pb::Me {
         locale: me.identity.locale.as_str().to_owned(),
         r#type: me.kind.to_owned(),
         tenant_id: me.tenant_id.map(|id| id.to_string()),
-        memberships: me.memberships.into_iter().map(membership_to_proto).collect(),
+        memberships: me
+            .memberships
+            .into_iter()
+            .map(membership_to_proto)
+            .collect(),
         permissions: me.permissions,
     }
 }
@@ -263,12 +383,25 @@ fn access_from_proto(access: Option<pb::TenantAccess>) -> Result<TenantAccess> {
     })
 }
 
-fn owner_from_proto(user_id: Option<String>, email: Option<String>, name: Option<String>) -> Result<Owner> {
+fn owner_from_proto(
+    user_id: Option<String>,
+    email: Option<String>,
+    name: Option<String>,
+) -> Result<Owner> {
     match (user_id, email) {
-        (Some(user_id), None) => Ok(Owner::Known(user_id.parse::<UserId>().map_err(Error::internal)?)),
-        (None, Some(email)) => Ok(Owner::Named { name: name.unwrap_or_else(|| email.clone()), email }),
+        (Some(user_id), None) => Ok(Owner::Known(
+            user_id.parse::<UserId>().map_err(Error::internal)?,
+        )),
+        (None, Some(email)) => Ok(Owner::Named {
+            name: name.unwrap_or_else(|| email.clone()),
+            email,
+        }),
         _ => {
-            let violation = Violation::new("owner_user_id", "owner.one_of", "either the id or the address of the owner must be set");
+            let violation = Violation::new(
+                "owner_user_id",
+                "owner.one_of",
+                "either the id or the address of the owner must be set",
+            );
             Err(Error::invalid(vec![violation]))
         }
     }
@@ -280,5 +413,8 @@ fn tenant_id(text: &str) -> Result<TenantId> {
 }
 
 fn timestamp(at: DateTime<Utc>) -> prost_types::Timestamp {
-    prost_types::Timestamp { seconds: at.timestamp(), nanos: i32::try_from(at.timestamp_subsec_nanos()).unwrap_or(0) }
+    prost_types::Timestamp {
+        seconds: at.timestamp(),
+        nanos: i32::try_from(at.timestamp_subsec_nanos()).unwrap_or(0),
+    }
 }

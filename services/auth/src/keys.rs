@@ -41,9 +41,16 @@ impl SigningKeys {
     /// Reads PEM files; each error names the file and what to do.
     pub fn load(files: &[PathBuf]) -> anyhow::Result<Self> {
         ensure!(!files.is_empty(), "AUTH_SIGNING_KEY_FILES names no file");
-        let keys = files.iter().map(|file| load_key(file)).collect::<anyhow::Result<Vec<_>>>()?;
+        let keys = files
+            .iter()
+            .map(|file| load_key(file))
+            .collect::<anyhow::Result<Vec<_>>>()?;
         for (at, key) in keys.iter().enumerate() {
-            ensure!(keys[..at].iter().all(|other| other.kid != key.kid), "AUTH_SIGNING_KEY_FILES names the same key twice: {}", files[at].display());
+            ensure!(
+                keys[..at].iter().all(|other| other.kid != key.kid),
+                "AUTH_SIGNING_KEY_FILES names the same key twice: {}",
+                files[at].display()
+            );
         }
         Ok(Self(keys.into()))
     }
@@ -57,17 +64,23 @@ impl SigningKeys {
     pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>> {
         let pair = &self.0[0].pair;
         let mut signature = vec![0; pair.public().modulus_len()];
-        pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message, &mut signature)
-            .map_err(|_| Error::internal("the signing key refuses to sign"))?;
+        pair.sign(
+            &RSA_PKCS1_SHA256,
+            &SystemRandom::new(),
+            message,
+            &mut signature,
+        )
+        .map_err(|_| Error::internal("the signing key refuses to sign"))?;
         Ok(signature)
     }
 
     /// Whether the key `kid` made `signature`. The key is chosen among ours only: nothing in a token can name another source.
     pub fn verifies(&self, kid: &str, message: &[u8], signature: &[u8]) -> bool {
-        self.0
-            .iter()
-            .find(|key| key.kid == kid)
-            .is_some_and(|key| key.public.verify(&RSA_PKCS1_2048_8192_SHA256, message, signature).is_ok())
+        self.0.iter().find(|key| key.kid == kid).is_some_and(|key| {
+            key.public
+                .verify(&RSA_PKCS1_2048_8192_SHA256, message, signature)
+                .is_ok()
+        })
     }
 
     /// Every public key, the signing one first.
@@ -85,29 +98,52 @@ fn load_key(file: &Path) -> anyhow::Result<SigningKey> {
         let file = file.display();
         format!("cannot read the signing key {file}; make one with `openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:3072 -out {file}`")
     })?;
-    let pair = parse_pem(&pem).with_context(|| format!("{} holds no usable RSA private key", file.display()))?;
+    let pair = parse_pem(&pem)
+        .with_context(|| format!("{} holds no usable RSA private key", file.display()))?;
     let public = PublicKeyComponents::<Vec<u8>>::from(pair.public());
-    Ok(SigningKey { kid: thumbprint(&public), pair, public })
+    Ok(SigningKey {
+        kid: thumbprint(&public),
+        pair,
+        public,
+    })
 }
 
 fn parse_pem(pem: &str) -> anyhow::Result<KeyPair> {
-    let mut lines = pem.lines().map(str::trim).skip_while(|line| !line.starts_with("-----BEGIN"));
+    let mut lines = pem
+        .lines()
+        .map(str::trim)
+        .skip_while(|line| !line.starts_with("-----BEGIN"));
     let kind = lines.next().unwrap_or_default();
-    let body: Zeroizing<String> = Zeroizing::new(lines.take_while(|line| !line.starts_with("-----END")).collect());
-    let der = STANDARD.decode(body.as_bytes()).map(Zeroizing::new).context("the PEM body is not base64")?;
+    let body: Zeroizing<String> = Zeroizing::new(
+        lines
+            .take_while(|line| !line.starts_with("-----END"))
+            .collect(),
+    );
+    let der = STANDARD
+        .decode(body.as_bytes())
+        .map(Zeroizing::new)
+        .context("the PEM body is not base64")?;
     let pair = match kind {
         "-----BEGIN PRIVATE KEY-----" => KeyPair::from_pkcs8(&der),
         "-----BEGIN RSA PRIVATE KEY-----" => KeyPair::from_der(&der),
         _ => bail!("expected `BEGIN PRIVATE KEY` (PKCS#8)"),
     };
-    pair.map_err(|rejected| anyhow::anyhow!("the key is refused: {rejected}; RSA keys have 2048 to 4096 bits"))
+    pair.map_err(|rejected| {
+        anyhow::anyhow!("the key is refused: {rejected}; RSA keys have 2048 to 4096 bits")
+    })
 }
 
 /// RFC 7638: the SHA-256 of the required members in lexicographic order.
 fn thumbprint(public: &PublicKeyComponents<Vec<u8>>) -> String {
-    let (n, e) = (URL_SAFE_NO_PAD.encode(&public.n), URL_SAFE_NO_PAD.encode(&public.e));
+    let (n, e) = (
+        URL_SAFE_NO_PAD.encode(&public.n),
+        URL_SAFE_NO_PAD.encode(&public.e),
+    );
     let members = format!(r#"{{"e":"{e}","kty":"RSA","n":"{n}"}}"#);
-    URL_SAFE_NO_PAD.encode(ring::digest::digest(&ring::digest::SHA256, members.as_bytes()))
+    URL_SAFE_NO_PAD.encode(ring::digest::digest(
+        &ring::digest::SHA256,
+        members.as_bytes(),
+    ))
 }
 
 #[cfg(test)]
@@ -116,8 +152,14 @@ mod tests {
 
     #[test]
     fn a_missing_file_is_named_with_the_command_that_makes_it() {
-        let Err(error) = SigningKeys::load(&[PathBuf::from("/nowhere/key.pem")]) else { panic!("a missing key must not load") };
-        assert!(error.to_string().contains("openssl genpkey") && error.to_string().contains("/nowhere/key.pem"), "{error}");
+        let Err(error) = SigningKeys::load(&[PathBuf::from("/nowhere/key.pem")]) else {
+            panic!("a missing key must not load")
+        };
+        assert!(
+            error.to_string().contains("openssl genpkey")
+                && error.to_string().contains("/nowhere/key.pem"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -132,7 +174,13 @@ mod tests {
     #[test]
     fn the_key_id_is_the_rfc_7638_thumbprint() {
         let n = "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw";
-        let public = PublicKeyComponents { n: URL_SAFE_NO_PAD.decode(n).unwrap(), e: vec![1, 0, 1] };
-        assert_eq!(thumbprint(&public), "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs");
+        let public = PublicKeyComponents {
+            n: URL_SAFE_NO_PAD.decode(n).unwrap(),
+            e: vec![1, 0, 1],
+        };
+        assert_eq!(
+            thumbprint(&public),
+            "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"
+        );
     }
 }

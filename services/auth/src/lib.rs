@@ -93,10 +93,15 @@ pub struct Rules {
 impl App {
     /// Loads keys and connects lazily. Fails, naming the file and the remedy, when a signing key is missing.
     pub async fn connect(config: &Config, process: &Process) -> anyhow::Result<Self> {
-        let db = Db::connect(&config.db, process.ids.clone(), process.clock.clone()).await.context("auth database")?;
+        let db = Db::connect(&config.db, process.ids.clone(), process.clock.clone())
+            .await
+            .context("auth database")?;
         Ok(Self {
             db,
-            passwords: Passwords::new(config.password_pepper.expose_secret().as_bytes(), config.hash_slots)?,
+            passwords: Passwords::new(
+                config.password_pepper.expose_secret().as_bytes(),
+                config.hash_slots,
+            )?,
             access_tokens: AccessTokens {
                 keys: SigningKeys::load(&config.signing_key_files)?,
                 issuer: config.issuer.clone(),
@@ -120,7 +125,9 @@ impl App {
 
     /// The context of work that no request asked for.
     pub fn own_context(&self, doing: &str) -> RequestContext {
-        RequestContext::system("auth", TenantId::PLATFORM).request_id(format!("{doing}-{}", self.ids.next())).build()
+        RequestContext::system("auth", TenantId::PLATFORM)
+            .request_id(format!("{doing}-{}", self.ids.next()))
+            .build()
     }
 }
 
@@ -134,7 +141,10 @@ pub async fn run(config: Config, listener: rpc::Listener, process: Process) -> a
     let app = App::connect(&config, &process).await?;
     let broker = events::Broker::connect(config.amqp.clone(), process.clock.clone())?;
     let outbox = db::Outbox::connect(&config.db)?;
-    process.tasks.spawn("auth-relay", events::relay(outbox, broker, process.shutdown.clone()));
+    process.tasks.spawn(
+        "auth-relay",
+        events::relay(outbox, broker, process.shutdown.clone()),
+    );
     let db = app.db.clone();
     process.health.register("auth database", move || {
         let db = db.clone();
@@ -163,8 +173,13 @@ pub async fn run_worker(config: Config, process: Process) -> anyhow::Result<()> 
 pub async fn serve(process: Process) -> anyhow::Result<()> {
     let config = read_config()?;
     if config.db.migrate_on_startup {
-        let owner = config.db.owner_url.as_ref().context("MIGRATE_ON_STARTUP needs AUTH_DB_OWNER_URL")?;
-        db::migrate_with_patience(owner.expose_secret(), &MIGRATOR, "auth", &process.shutdown).await?;
+        let owner = config
+            .db
+            .owner_url
+            .as_ref()
+            .context("MIGRATE_ON_STARTUP needs AUTH_DB_OWNER_URL")?;
+        db::migrate_with_patience(owner.expose_secret(), &MIGRATOR, "auth", &process.shutdown)
+            .await?;
     }
     let listener = rpc::Listener::bind(&config.listen).await?;
     run(config, listener, process).await
@@ -173,7 +188,11 @@ pub async fn serve(process: Process) -> anyhow::Result<()> {
 /// `auth migrate`.
 pub async fn migrate(_process: Process) -> anyhow::Result<()> {
     let config = read_config()?;
-    let owner = config.db.owner_url.as_ref().context("AUTH_DB_OWNER_URL is needed to migrate")?;
+    let owner = config
+        .db
+        .owner_url
+        .as_ref()
+        .context("AUTH_DB_OWNER_URL is needed to migrate")?;
     Ok(db::migrate(owner.expose_secret(), &MIGRATOR, "auth").await?)
 }
 
@@ -186,10 +205,23 @@ pub async fn seed(process: Process) -> anyhow::Result<()> {
 
 /// Creates the platform admin that the settings name; answers whether it was missing. A second call changes nothing, not even the password.
 pub async fn seed_platform_admin(config: &Config, process: &Process) -> anyhow::Result<bool> {
-    let email = config.seed_admin_email.as_deref().context("AUTH_SEED_ADMIN_EMAIL is needed to seed")?;
-    let password = config.seed_admin_password.as_ref().context("AUTH_SEED_ADMIN_PASSWORD is needed to seed")?.expose_secret();
-    ensure!(password.chars().count() >= SEED_PASSWORD_CHARS_MIN, "AUTH_SEED_ADMIN_PASSWORD is shorter than {SEED_PASSWORD_CHARS_MIN} characters");
-    ensure!(email.contains('@'), "AUTH_SEED_ADMIN_EMAIL is no e-mail address");
+    let email = config
+        .seed_admin_email
+        .as_deref()
+        .context("AUTH_SEED_ADMIN_EMAIL is needed to seed")?;
+    let password = config
+        .seed_admin_password
+        .as_ref()
+        .context("AUTH_SEED_ADMIN_PASSWORD is needed to seed")?
+        .expose_secret();
+    ensure!(
+        password.chars().count() >= SEED_PASSWORD_CHARS_MIN,
+        "AUTH_SEED_ADMIN_PASSWORD is shorter than {SEED_PASSWORD_CHARS_MIN} characters"
+    );
+    ensure!(
+        email.contains('@'),
+        "AUTH_SEED_ADMIN_EMAIL is no e-mail address"
+    );
     let app = App::connect(config, process).await?;
     let ctx = app.own_context("seed");
     Ok(users::seed_platform_admin(&app, &ctx, email, password).await?)

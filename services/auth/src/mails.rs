@@ -54,27 +54,46 @@ impl Kind {
     }
 
     fn parse(text: &str) -> Result<Self> {
-        [Self::VerifyEmail, Self::AlreadyRegistered, Self::TenantOwner]
-            .into_iter()
-            .find(|kind| kind.as_str() == text)
-            .ok_or_else(|| Error::internal(format!("unknown kind of mail {text}")))
+        [
+            Self::VerifyEmail,
+            Self::AlreadyRegistered,
+            Self::TenantOwner,
+        ]
+        .into_iter()
+        .find(|kind| kind.as_str() == text)
+        .ok_or_else(|| Error::internal(format!("unknown kind of mail {text}")))
     }
 }
 
 impl Mail {
     /// The link of one sign-up.
     pub fn verify_email(user_id: UserId, verification_id: Uuid) -> Self {
-        Self { kind: Kind::VerifyEmail, user_id, verification_id: Some(verification_id), tenant_name: None }
+        Self {
+            kind: Kind::VerifyEmail,
+            user_id,
+            verification_id: Some(verification_id),
+            tenant_name: None,
+        }
     }
 
     /// Tells a person that they have an account already.
     pub fn already_registered(user_id: UserId) -> Self {
-        Self { kind: Kind::AlreadyRegistered, user_id, verification_id: None, tenant_name: None }
+        Self {
+            kind: Kind::AlreadyRegistered,
+            user_id,
+            verification_id: None,
+            tenant_name: None,
+        }
     }
 
     /// Tells a person that a tenant is theirs.
     pub fn tenant_owner(user_id: UserId, tenant_name: String) -> Self {
-        Self { kind: Kind::TenantOwner, user_id, verification_id: None, tenant_name: Some(tenant_name) }
+        Self {
+            kind: Kind::TenantOwner,
+            user_id,
+            verification_id: None,
+            tenant_name: Some(tenant_name),
+        }
     }
 }
 
@@ -91,13 +110,18 @@ impl Mailer {
     /// Puts a finished message into the folder, whole or not at all. The same `name` again replaces the same file.
     async fn deliver(&self, name: &str, message: String) -> Result<()> {
         let folder: &Path = &self.0;
-        let (part, file) = (folder.join(format!(".{name}.part")), folder.join(format!("{name}.eml")));
+        let (part, file) = (
+            folder.join(format!(".{name}.part")),
+            folder.join(format!("{name}.eml")),
+        );
         let write = async {
             tokio::fs::create_dir_all(folder).await?;
             tokio::fs::write(&part, message).await?;
             tokio::fs::rename(&part, &file).await
         };
-        write.await.map_err(|error| Error::unavailable("mail folder", error))
+        write
+            .await
+            .map_err(|error| Error::unavailable("mail folder", error))
     }
 }
 
@@ -115,14 +139,17 @@ pub async fn send_due(app: &App, ctx: &RequestContext) -> Result<usize> {
     for mail in due {
         match send(app, ctx, &mail).await {
             Ok(()) => sent += 1,
-            Err(error) => tracing::warn!(mail_id = %mail.id, attempts = mail.attempts, "a mail could not be sent yet: {}", error.chain()),
+            Err(error) => {
+                tracing::warn!(mail_id = %mail.id, attempts = mail.attempts, "a mail could not be sent yet: {}", error.chain())
+            }
         }
     }
     Ok(sent)
 }
 
 fn pause(attempts: i32) -> TimeDelta {
-    let doubled = FIRST_PAUSE * 2_i32.saturating_pow(u32::try_from(attempts.clamp(0, 10)).unwrap_or(0));
+    let doubled =
+        FIRST_PAUSE * 2_i32.saturating_pow(u32::try_from(attempts.clamp(0, 10)).unwrap_or(0));
     doubled.min(PAUSE_MAX)
 }
 
@@ -131,7 +158,9 @@ async fn send(app: &App, ctx: &RequestContext, mail: &store::Due) -> Result<()> 
     let mut tx = app.db.across_tenants(ctx, "mail about identities").await?;
     let token = match mail.verification_id {
         // The link lives from the moment it is sent; one that has been used in the meantime needs no mail.
-        Some(id) if users::renew_attempt(&mut tx, id, now).await? => Some(app.derivation.verification(id)),
+        Some(id) if users::renew_attempt(&mut tx, id, now).await? => {
+            Some(app.derivation.verification(id))
+        }
         Some(_) => return finish(tx, mail.id, now).await,
         None => None,
     };

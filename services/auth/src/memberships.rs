@@ -11,11 +11,22 @@ pub use store::{Access, Membership, hold_access, list_of};
 ///
 /// A stranger and a tenant that does not exist look the same.
 pub fn require_access(access: Option<&Access>) -> Result<()> {
-    let Some(Access { tenant_status, membership_status: Some(membership_status) }) = access else {
-        return Err(Error::not_found("auth.membership_not_found", "there is no such tenant among yours"));
+    let Some(Access {
+        tenant_status,
+        membership_status: Some(membership_status),
+    }) = access
+    else {
+        return Err(Error::not_found(
+            "auth.membership_not_found",
+            "there is no such tenant among yours",
+        ));
     };
     if membership_status != "active" {
-        return Err(Error::new(ErrorCode::UserSuspended, "auth.membership_suspended", "your membership in this tenant is suspended"));
+        return Err(Error::new(
+            ErrorCode::UserSuspended,
+            "auth.membership_suspended",
+            "your membership in this tenant is suspended",
+        ));
     }
     if tenant_status != "active" {
         return Err(tenant_suspended());
@@ -26,13 +37,22 @@ pub fn require_access(access: Option<&Access>) -> Result<()> {
 /// The tenant to sign in to when the caller names none: the one used last, else the oldest that works.
 pub fn choose(memberships: &[Membership], last: Option<Uuid>) -> Option<TenantId> {
     let usable = |m: &&Membership| m.status == "active" && m.tenant_status == "active";
-    let recent = memberships.iter().filter(usable).find(|m| Some(m.tenant_id) == last);
-    recent.or_else(|| memberships.iter().find(usable)).map(|m| TenantId(m.tenant_id))
+    let recent = memberships
+        .iter()
+        .filter(usable)
+        .find(|m| Some(m.tenant_id) == last);
+    recent
+        .or_else(|| memberships.iter().find(usable))
+        .map(|m| TenantId(m.tenant_id))
 }
 
 /// The answer for everybody whose tenant the operator has suspended.
 pub fn tenant_suspended() -> Error {
-    Error::new(ErrorCode::TenantSuspended, "auth.tenant_suspended", "the tenant is suspended; its owner can ask the operator why")
+    Error::new(
+        ErrorCode::TenantSuspended,
+        "auth.tenant_suspended",
+        "the tenant is suspended; its owner can ask the operator why",
+    )
 }
 
 #[cfg(test)]
@@ -55,9 +75,17 @@ mod tests {
 
     #[test]
     fn signing_in_prefers_the_tenant_used_last_and_skips_what_does_not_work() {
-        let all = [membership(1, "suspended", "active"), membership(2, "active", "active"), membership(3, "active", "suspended"), membership(4, "active", "active")];
+        let all = [
+            membership(1, "suspended", "active"),
+            membership(2, "active", "active"),
+            membership(3, "active", "suspended"),
+            membership(4, "active", "active"),
+        ];
         let check = |last: Option<u128>, expected: u128| {
-            assert_eq!(choose(&all, last.map(Uuid::from_u128)), Some(TenantId(Uuid::from_u128(expected))));
+            assert_eq!(
+                choose(&all, last.map(Uuid::from_u128)),
+                Some(TenantId(Uuid::from_u128(expected)))
+            );
         };
         check(None, 2);
         check(Some(4), 4);
@@ -70,12 +98,26 @@ mod tests {
     #[test]
     fn access_needs_a_membership_and_a_tenant_that_are_active() {
         let check = |access: Option<(&str, Option<&str>)>, expected: Option<ErrorCode>| {
-            let access = access.map(|(tenant, membership)| Access { tenant_status: tenant.to_owned(), membership_status: membership.map(str::to_owned) });
-            assert_eq!(require_access(access.as_ref()).err().map(|e| e.error_code()), expected);
+            let access = access.map(|(tenant, membership)| Access {
+                tenant_status: tenant.to_owned(),
+                membership_status: membership.map(str::to_owned),
+            });
+            assert_eq!(
+                require_access(access.as_ref())
+                    .err()
+                    .map(|e| e.error_code()),
+                expected
+            );
         };
         check(Some(("active", Some("active"))), None);
-        check(Some(("suspended", Some("active"))), Some(ErrorCode::TenantSuspended));
-        check(Some(("active", Some("suspended"))), Some(ErrorCode::UserSuspended));
+        check(
+            Some(("suspended", Some("active"))),
+            Some(ErrorCode::TenantSuspended),
+        );
+        check(
+            Some(("active", Some("suspended"))),
+            Some(ErrorCode::UserSuspended),
+        );
         check(Some(("suspended", None)), Some(ErrorCode::NotFound));
         check(None, Some(ErrorCode::NotFound));
     }

@@ -24,8 +24,25 @@ const DISTINCT_CHARS_MIN: usize = 5;
 
 /// Long passwords that every guessing list holds, and words that people double to reach the length.
 const COMMON: &[&str] = &[
-    "password", "passw0rd", "senha", "tenantry", "qwertyuiopasdfghjklzxcvbnm", "qwertyuiop", "qwerty", "letmein", "welcome", "iloveyou", "administrator",
-    "admin", "changeme", "abcdefghijklmnopqrstuvwxyz", "01234567890", "12345678901234567890", "1q2w3e4r5t6y7u8i9o0p", "brasil", "mudar",
+    "password",
+    "passw0rd",
+    "senha",
+    "tenantry",
+    "qwertyuiopasdfghjklzxcvbnm",
+    "qwertyuiop",
+    "qwerty",
+    "letmein",
+    "welcome",
+    "iloveyou",
+    "administrator",
+    "admin",
+    "changeme",
+    "abcdefghijklmnopqrstuvwxyz",
+    "01234567890",
+    "12345678901234567890",
+    "1q2w3e4r5t6y7u8i9o0p",
+    "brasil",
+    "mudar",
 ];
 
 /// Hashes and verifies passwords on blocking threads, never more at a time than there are slots.
@@ -43,7 +60,8 @@ struct Inner {
 impl Passwords {
     /// `slots` bounds the memory (19 MiB each) and the cores that hashing may take.
     pub fn new(pepper: &[u8], slots: usize) -> Result<Self> {
-        let params = Params::new(MEMORY_KIB, PASSES, LANES, None).expect("the parameters are within the bounds of Argon2");
+        let params = Params::new(MEMORY_KIB, PASSES, LANES, None)
+            .expect("the parameters are within the bounds of Argon2");
         let argon = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
         let mut inner = Inner {
             pepper: hmac::Key::new(hmac::HMAC_SHA256, pepper),
@@ -72,7 +90,10 @@ impl Passwords {
         .await
     }
 
-    async fn on_a_slot<T: Send + 'static>(&self, work: impl FnOnce(&Inner) -> Result<T> + Send + 'static) -> Result<T> {
+    async fn on_a_slot<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Inner) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
         let slot = tokio::time::timeout(SLOT_WAIT_MAX, self.0.slots.clone().acquire_owned())
             .await
             .map_err(|elapsed| Error::unavailable("password hashing", elapsed))?
@@ -83,7 +104,9 @@ impl Passwords {
             let _slot = slot;
             work(&inner)
         };
-        tokio::task::spawn_blocking(work).await.map_err(Error::internal)?
+        tokio::task::spawn_blocking(work)
+            .await
+            .map_err(Error::internal)?
     }
 }
 
@@ -94,20 +117,32 @@ impl Inner {
     }
 
     fn hash(&self, password: &str) -> Result<String> {
-        let hash: PasswordHash = self.argon.hash_password(self.peppered(password).as_ref()).map_err(|e| Error::internal(e.to_string()))?;
+        let hash: PasswordHash = self
+            .argon
+            .hash_password(self.peppered(password).as_ref())
+            .map_err(|e| Error::internal(e.to_string()))?;
         Ok(hash.to_string())
     }
 
     fn verify(&self, password: &str, hash: &str) -> Result<bool> {
         let hash = PasswordHash::new(hash).map_err(|e| Error::internal(e.to_string()))?;
-        Ok(self.argon.verify_password(self.peppered(password).as_ref(), &hash).is_ok())
+        Ok(self
+            .argon
+            .verify_password(self.peppered(password).as_ref(), &hash)
+            .is_ok())
     }
 }
 
 /// Refuses passwords that guessing tries first. Length is a declared rule of the contract; composition is nobody's business (NIST SP 800-63B-4).
 pub fn refuse_common(password: &str, email: &str) -> Option<Violation> {
     let weak = is_pattern(password) || is_common(password) || contains_address(password, email);
-    weak.then(|| Violation::new("password", "password.common", "this password is easy to guess; take several unrelated words"))
+    weak.then(|| {
+        Violation::new(
+            "password",
+            "password.common",
+            "this password is easy to guess; take several unrelated words",
+        )
+    })
 }
 
 fn is_pattern(password: &str) -> bool {
@@ -116,23 +151,32 @@ fn is_pattern(password: &str) -> bool {
     if distinct.len() < DISTINCT_CHARS_MIN {
         return true;
     }
-    let steps = |step: i64| chars.windows(2).all(|pair| i64::from(u32::from(pair[1])) - i64::from(u32::from(pair[0])) == step);
+    let steps = |step: i64| {
+        chars
+            .windows(2)
+            .all(|pair| i64::from(u32::from(pair[1])) - i64::from(u32::from(pair[0])) == step)
+    };
     steps(1) || steps(-1)
 }
 
 fn is_common(password: &str) -> bool {
-    let mut rest: String = password.to_lowercase().chars().filter(|c| c.is_alphanumeric()).collect();
+    let mut rest: String = password
+        .to_lowercase()
+        .chars()
+        .filter(|c| c.is_alphanumeric())
+        .collect();
     // What is left after the known words are taken out must still be something that one has to guess.
     for word in COMMON {
         rest = rest.replace(word, "");
     }
-    rest.chars().filter(|c| !c.is_ascii_digit()).count() < 4 && rest.chars().count() < 8
+    rest.chars().filter(|c| !c.is_ascii_digit()).count() < 4 && rest.chars().count() < 10
 }
 
 fn contains_address(password: &str, email: &str) -> bool {
     let (password, email) = (password.to_lowercase(), email.to_lowercase());
     let local = email.split('@').next().unwrap_or_default();
-    password.contains(&email) || (local.chars().count() >= 6 && password.replace(local, "").chars().count() < 8)
+    password.contains(&email)
+        || (local.chars().count() >= 6 && password.replace(local, "").chars().count() < 8)
 }
 
 #[cfg(test)]
@@ -141,7 +185,13 @@ mod tests {
 
     #[test]
     fn guessable_passwords_are_refused() {
-        let check = |password: &str, refused: bool| assert_eq!(refuse_common(password, "ana.souza@example.com").is_some(), refused, "{password}");
+        let check = |password: &str, refused: bool| {
+            assert_eq!(
+                refuse_common(password, "ana.souza@example.com").is_some(),
+                refused,
+                "{password}"
+            )
+        };
         check("aaaaaaaaaaaaaaaa", true);
         check("abababababababab", true);
         check("abcdefghijklmnop", true);
@@ -159,12 +209,35 @@ mod tests {
     async fn a_hash_verifies_only_with_its_password_and_its_pepper() {
         let passwords = Passwords::new(b"pepper one", 2).unwrap();
         let hash = passwords.hash("violet tractor mumbles").await.unwrap();
-        assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
-        assert!(passwords.verify("violet tractor mumbles", Some(hash.clone())).await.unwrap());
-        assert!(!passwords.verify("violet tractor mumble", Some(hash.clone())).await.unwrap());
-        assert!(!passwords.verify("a password that is never compared for equality", None).await.unwrap());
+        assert!(
+            hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"),
+            "{hash}"
+        );
+        assert!(
+            passwords
+                .verify("violet tractor mumbles", Some(hash.clone()))
+                .await
+                .unwrap()
+        );
+        assert!(
+            !passwords
+                .verify("violet tractor mumble", Some(hash.clone()))
+                .await
+                .unwrap()
+        );
+        assert!(
+            !passwords
+                .verify("a password that is never compared for equality", None)
+                .await
+                .unwrap()
+        );
         let other = Passwords::new(b"pepper two", 2).unwrap();
-        assert!(!other.verify("violet tractor mumbles", Some(hash)).await.unwrap());
+        assert!(
+            !other
+                .verify("violet tractor mumbles", Some(hash))
+                .await
+                .unwrap()
+        );
     }
 
     #[tokio::test]

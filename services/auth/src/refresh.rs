@@ -52,7 +52,13 @@ enum Decision {
 }
 
 /// `retry` is how long a lost answer may be asked for again.
-fn decide(session: Session, link: &Link, successor: Option<&Link>, now: DateTime<Utc>, retry: TimeDelta) -> Decision {
+fn decide(
+    session: Session,
+    link: &Link,
+    successor: Option<&Link>,
+    now: DateTime<Utc>,
+    retry: TimeDelta,
+) -> Decision {
     if !session.is_live(now) {
         return Decision::Ended;
     }
@@ -67,7 +73,11 @@ fn decide(session: Session, link: &Link, successor: Option<&Link>, now: DateTime
     };
     match successor {
         Some(successor) if successor.used_at.is_none() && now - used_at < retry => {
-            if successor.revoked_at.is_some() { Decision::Ended } else { Decision::Repeat }
+            if successor.revoked_at.is_some() {
+                Decision::Ended
+            } else {
+                Decision::Repeat
+            }
         }
         _ => Decision::Reuse,
     }
@@ -80,47 +90,91 @@ fn decide(session: Session, link: &Link, successor: Option<&Link>, now: DateTime
 /// so nothing is minted once a suspension or a logout has returned.
 pub async fn refresh(app: &App, ctx: &RequestContext, token: &str) -> Result<TokenPair> {
     let hash = secrets::fingerprint(token);
-    let found = store::find_origin(app, ctx, &hash).await?.ok_or_else(crate::access_tokens::invalid_token)?;
-    let subject = Subject { user_id: found.user_id, session_id: found.session_id, tenant_id: found.tenant_id };
-    let ctx = &sessions::acting_as(ctx, Principal::User { user_id: subject.user_id, session_id: Some(subject.session_id) });
+    let found = store::find_origin(app, ctx, &hash)
+        .await?
+        .ok_or_else(crate::access_tokens::invalid_token)?;
+    let subject = Subject {
+        user_id: found.user_id,
+        session_id: found.session_id,
+        tenant_id: found.tenant_id,
+    };
+    let ctx = &sessions::acting_as(
+        ctx,
+        Principal::User {
+            user_id: subject.user_id,
+            session_id: Some(subject.session_id),
+        },
+    );
     let now = app.clock.now();
     let mut tx = sessions::begin_in(app, ctx, subject.tenant_id).await?;
     let access = match subject.tenant_id {
-        Some(tenant_id) => Some(memberships::hold_access(&mut tx, subject.user_id, tenant_id).await?),
+        Some(tenant_id) => {
+            Some(memberships::hold_access(&mut tx, subject.user_id, tenant_id).await?)
+        }
         None => None,
     };
     let identity = users::hold_identity(&mut tx, subject.user_id).await?;
-    let session = sessions::store::hold(&mut tx, subject.session_id).await?.ok_or_else(crate::access_tokens::invalid_token)?;
+    let session = sessions::store::hold(&mut tx, subject.session_id)
+        .await?
+        .ok_or_else(crate::access_tokens::invalid_token)?;
     let (link, successor) = store::get_with_successor(&mut tx, &hash).await?;
-    match decide(session, &link, successor.as_ref(), now, app.rules.refresh_retry) {
+    match decide(
+        session,
+        &link,
+        successor.as_ref(),
+        now,
+        app.rules.refresh_retry,
+    ) {
         Decision::Reuse => {
             end_for_reuse(tx, subject, &link, now).await?;
             return Err(crate::access_tokens::invalid_token());
         }
         Decision::Ended => return Err(crate::access_tokens::invalid_token()),
         Decision::Expired => {
-            return Err(Error::new(ErrorCode::TokenExpired, "auth.refresh_token_expired", "the session has expired; sign in again"));
+            return Err(Error::new(
+                ErrorCode::TokenExpired,
+                "auth.refresh_token_expired",
+                "the session has expired; sign in again",
+            ));
         }
         Decision::Rotate | Decision::Repeat => {}
     }
     if !identity.is_some_and(|identity| !identity.suspended) {
-        return Err(Error::new(ErrorCode::UserSuspended, "auth.user_suspended", "this account is suspended"));
+        return Err(Error::new(
+            ErrorCode::UserSuspended,
+            "auth.user_suspended",
+            "this account is suspended",
+        ));
     }
     if let Some(access) = access {
         memberships::require_access(access.as_ref())?;
     }
-    let next = app.derivation.successor(token, link.family_id, link.generation + 1);
+    let next = app
+        .derivation
+        .successor(token, link.family_id, link.generation + 1);
     if successor.is_none() {
         let next_hash = secrets::fingerprint(&next);
         let expires_at = (now + app.rules.refresh_lifetime).min(session.expires_at);
-        store::rotate(&mut tx, &link, app.ids.next(), &next_hash, (now, expires_at)).await?;
+        store::rotate(
+            &mut tx,
+            &link,
+            app.ids.next(),
+            &next_hash,
+            (now, expires_at),
+        )
+        .await?;
     }
     tx.commit().await?;
     sessions::token_pair(app, subject, next)
 }
 
 /// Starts the chain of a session in a tenant. A chain that was there ends: nobody needs two keys to one door.
-pub async fn start_chain(app: &App, tx: &mut db::Tx, session_id: SessionId, tenant_id: Option<TenantId>) -> Result<Secret> {
+pub async fn start_chain(
+    app: &App,
+    tx: &mut db::Tx,
+    session_id: SessionId,
+    tenant_id: Option<TenantId>,
+) -> Result<Secret> {
     let now = app.clock.now();
     store::revoke_chain(tx, session_id, tenant_id, now).await?;
     let token = secrets::random_token()?;
@@ -136,15 +190,31 @@ pub async fn start_chain(app: &App, tx: &mut db::Tx, session_id: SessionId, tena
     Ok(token)
 }
 
-async fn end_for_reuse(mut tx: db::Tx, subject: Subject, link: &Link, now: DateTime<Utc>) -> Result<()> {
+async fn end_for_reuse(
+    mut tx: db::Tx,
+    subject: Subject,
+    link: &Link,
+    now: DateTime<Utc>,
+) -> Result<()> {
     let session_id = subject.session_id;
     tracing::warn!(session_id = %session_id, "a used refresh token came back; the session ends");
     sessions::store::revoke(&mut tx, session_id, "reuse", now).await?;
-    let event = pb::SessionReuseDetected { user_id: subject.user_id.to_string(), session_id: session_id.to_string() };
+    let event = pb::SessionReuseDetected {
+        user_id: subject.user_id.to_string(),
+        session_id: session_id.to_string(),
+    };
     tx.emit(session_id, &event)?;
     let facts = json!({ "family": link.family_id, "generation": link.generation });
     tx.audit(db::AuditEntry::new("sessions.refresh-reuse", "session", session_id).with(facts))?;
-    access::record(&mut tx, Change { session_id: Some(session_id.0), ..Change::default() }, now).await?;
+    access::record(
+        &mut tx,
+        Change {
+            session_id: Some(session_id.0),
+            ..Change::default()
+        },
+        now,
+    )
+    .await?;
     tx.commit().await
 }
 
@@ -159,15 +229,29 @@ mod tests {
     }
 
     fn link(generation: i32, used: Option<i64>, revoked: Option<i64>) -> Link {
-        Link { id: Uuid::nil(), family_id: Uuid::nil(), generation, expires_at: at(1000), used_at: used.map(at), revoked_at: revoked.map(at) }
+        Link {
+            id: Uuid::nil(),
+            family_id: Uuid::nil(),
+            generation,
+            expires_at: at(1000),
+            used_at: used.map(at),
+            revoked_at: revoked.map(at),
+        }
     }
 
     fn live() -> Session {
-        Session { expires_at: at(5000), revoked_at: None }
+        Session {
+            expires_at: at(5000),
+            revoked_at: None,
+        }
     }
 
     fn check(link: &Link, successor: Option<&Link>, now: i64, expected: Decision) {
-        assert_eq!(decide(live(), link, successor, at(now), RETRY), expected, "at {now}: {link:?} followed by {successor:?}");
+        assert_eq!(
+            decide(live(), link, successor, at(now), RETRY),
+            expected,
+            "at {now}: {link:?} followed by {successor:?}"
+        );
     }
 
     #[test]
@@ -187,32 +271,68 @@ mod tests {
 
     #[test]
     fn a_used_successor_makes_the_old_token_theft_even_within_the_same_second() {
-        check(&link(0, Some(100), None), Some(&link(1, Some(100), None)), 100, Decision::Reuse);
+        check(
+            &link(0, Some(100), None),
+            Some(&link(1, Some(100), None)),
+            100,
+            Decision::Reuse,
+        );
     }
 
     #[test]
     fn an_old_token_stays_theft_after_it_expired() {
-        check(&link(0, Some(100), None), Some(&link(1, None, None)), 2000, Decision::Reuse);
+        check(
+            &link(0, Some(100), None),
+            Some(&link(1, None, None)),
+            2000,
+            Decision::Reuse,
+        );
     }
 
     #[test]
     fn a_chain_that_was_replaced_has_ended_without_alarm() {
-        check(&link(0, Some(100), None), Some(&link(1, None, Some(101))), 102, Decision::Ended);
+        check(
+            &link(0, Some(100), None),
+            Some(&link(1, None, Some(101))),
+            102,
+            Decision::Ended,
+        );
     }
 
     #[test]
     fn without_a_retry_window_every_second_use_is_theft() {
         let (old, next) = (link(0, Some(100), None), link(1, None, None));
-        assert_eq!(decide(live(), &old, Some(&next), at(100), TimeDelta::zero()), Decision::Reuse);
+        assert_eq!(
+            decide(live(), &old, Some(&next), at(100), TimeDelta::zero()),
+            Decision::Reuse
+        );
     }
 
     #[test]
     fn nothing_comes_out_of_a_session_that_has_ended() {
-        let revoked = Session { expires_at: at(5000), revoked_at: Some(at(50)) };
-        let expired = Session { expires_at: at(60), revoked_at: None };
+        let revoked = Session {
+            expires_at: at(5000),
+            revoked_at: Some(at(50)),
+        };
+        let expired = Session {
+            expires_at: at(60),
+            revoked_at: None,
+        };
         for session in [revoked, expired] {
-            assert_eq!(decide(session, &link(0, None, None), None, at(60), RETRY), Decision::Ended);
-            assert_eq!(decide(session, &link(0, Some(59), None), Some(&link(1, None, None)), at(60), RETRY), Decision::Ended);
+            assert_eq!(
+                decide(session, &link(0, None, None), None, at(60), RETRY),
+                Decision::Ended
+            );
+            assert_eq!(
+                decide(
+                    session,
+                    &link(0, Some(59), None),
+                    Some(&link(1, None, None)),
+                    at(60),
+                    RETRY
+                ),
+                Decision::Ended
+            );
         }
     }
 }

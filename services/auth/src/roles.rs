@@ -45,8 +45,10 @@ fn matches(pattern: &str, action: &str) -> bool {
 
 /// The roles of this build.
 pub fn built_in() -> &'static Roles {
-    static ROLES: LazyLock<Roles> =
-        LazyLock::new(|| serde_norway::from_str(include_str!("../roles.yaml")).expect("roles.yaml is checked by a test of this build"));
+    static ROLES: LazyLock<Roles> = LazyLock::new(|| {
+        serde_norway::from_str(include_str!("../roles.yaml"))
+            .expect("roles.yaml is checked by a test of this build")
+    });
     &ROLES
 }
 
@@ -66,26 +68,43 @@ impl Roles {
     }
 
     /// Effective permissions in a tenant: what the built-in roles and the custom grants give, as far as the tenant is entitled to it.
-    pub fn effective(&self, roles: &[String], granted: &[String], entitled: &[String]) -> BTreeSet<String> {
-        let roles: Vec<&Grant> = roles.iter().filter_map(|role| self.roles.get(role)).collect();
+    pub fn effective(
+        &self,
+        roles: &[String],
+        granted: &[String],
+        entitled: &[String],
+    ) -> BTreeSet<String> {
+        let roles: Vec<&Grant> = roles
+            .iter()
+            .filter_map(|role| self.roles.get(role))
+            .collect();
         let granted: BTreeSet<&str> = granted.iter().map(String::as_str).collect();
         entitled
             .iter()
-            .filter(|action| granted.contains(action.as_str()) || roles.iter().any(|role| role.allows(action)))
+            .filter(|action| {
+                granted.contains(action.as_str()) || roles.iter().any(|role| role.allows(action))
+            })
             .cloned()
             .collect()
     }
 
     /// What platform staff of `role` may do, out of every action of the contract.
     pub fn platform(&self, role: &str) -> BTreeSet<String> {
-        let Some(grant) = self.platform.get(role) else { return BTreeSet::new() };
-        actions_of_contract().filter(|action| grant.allows(action)).map(str::to_owned).collect()
+        let Some(grant) = self.platform.get(role) else {
+            return BTreeSet::new();
+        };
+        actions_of_contract()
+            .filter(|action| grant.allows(action))
+            .map(str::to_owned)
+            .collect()
     }
 }
 
 /// Every permission key that a method of the contract declares.
 fn actions_of_contract() -> impl Iterator<Item = &'static str> {
-    proto::policy::ALL.iter().filter_map(|method| method.permission)
+    proto::policy::ALL
+        .iter()
+        .filter_map(|method| method.permission)
 }
 
 #[cfg(test)]
@@ -93,19 +112,34 @@ mod tests {
     use super::*;
 
     fn entitled() -> Vec<String> {
-        ["records.read", "records.create", "records.delete", "billing.read", "audit.read"].map(str::to_owned).to_vec()
+        [
+            "records.read",
+            "records.create",
+            "records.delete",
+            "billing.read",
+            "audit.read",
+        ]
+        .map(str::to_owned)
+        .to_vec()
     }
 
     fn effective(role: &str, granted: &[&str]) -> Vec<String> {
         let granted: Vec<String> = granted.iter().map(|&action| action.to_owned()).collect();
-        built_in().effective(&[role.to_owned()], &granted, &entitled()).into_iter().collect()
+        built_in()
+            .effective(&[role.to_owned()], &granted, &entitled())
+            .into_iter()
+            .collect()
     }
 
     #[test]
     fn a_role_grants_no_more_than_the_tenant_is_entitled_to() {
         assert_eq!(effective("owner", &[]).len(), entitled().len());
         assert_eq!(effective("viewer", &[]), ["records.read"]);
-        assert_eq!(effective("viewer", &["niches.activate"]), ["records.read"], "a grant beyond the packages gives nothing");
+        assert_eq!(
+            effective("viewer", &["niches.activate"]),
+            ["records.read"],
+            "a grant beyond the packages gives nothing"
+        );
         assert_eq!(effective("nobody", &[]), Vec::<String>::new());
     }
 
@@ -117,12 +151,17 @@ mod tests {
 
     #[test]
     fn grants_of_several_groups_add_up() {
-        assert_eq!(effective("viewer", &["audit.read"]), ["audit.read", "records.read"]);
+        assert_eq!(
+            effective("viewer", &["audit.read"]),
+            ["audit.read", "records.read"]
+        );
     }
 
     #[test]
     fn aliases_name_built_in_roles() {
-        let check = |name: &str, expected: Option<&str>| assert_eq!(built_in().resolve(name), expected, "{name}");
+        let check = |name: &str, expected: Option<&str>| {
+            assert_eq!(built_in().resolve(name), expected, "{name}")
+        };
         check("owner", Some("owner"));
         check("ADM_CLIENTE", Some("admin"));
         check("adm_cliente", Some("admin"));
@@ -131,7 +170,10 @@ mod tests {
         check("ATTENDANT", Some("attendant"));
         check("root", None);
         for alias in built_in().aliases.values() {
-            assert!(built_in().roles.contains_key(alias), "{alias} is no built-in role");
+            assert!(
+                built_in().roles.contains_key(alias),
+                "{alias} is no built-in role"
+            );
         }
     }
 
@@ -140,7 +182,10 @@ mod tests {
         let known: BTreeSet<&str> = actions_of_contract().collect();
         for grant in built_in().roles.values() {
             for action in grant.actions.iter().filter(|action| !action.contains('*')) {
-                assert!(known.contains(action.as_str()), "no method declares {action}");
+                assert!(
+                    known.contains(action.as_str()),
+                    "no method declares {action}"
+                );
             }
         }
     }

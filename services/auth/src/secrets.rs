@@ -27,12 +27,22 @@ impl Derivation {
 
     /// The refresh token that follows `token`. A retry after a lost answer derives the same one, so a family cannot fork.
     pub fn successor(&self, token: &str, family_id: Uuid, generation: i32) -> Secret {
-        self.derive(b"refresh-successor", &[token.as_bytes(), family_id.as_bytes(), &generation.to_be_bytes()])
+        self.derive(
+            b"refresh-successor",
+            &[
+                token.as_bytes(),
+                family_id.as_bytes(),
+                &generation.to_be_bytes(),
+            ],
+        )
     }
 
     /// A name for counting failed sign-ins that does not tell the address, network or person behind it.
     pub fn attempt_key(&self, kind: &str, parts: &[&str]) -> Vec<u8> {
-        let parts: Vec<&[u8]> = std::iter::once(kind).chain(parts.iter().copied()).map(str::as_bytes).collect();
+        let parts: Vec<&[u8]> = std::iter::once(kind)
+            .chain(parts.iter().copied())
+            .map(str::as_bytes)
+            .collect();
         self.tag(b"sign-in-attempts", &parts).as_ref().to_vec()
     }
 
@@ -44,7 +54,11 @@ impl Derivation {
     fn tag(&self, label: &[u8], parts: &[&[u8]]) -> hmac::Tag {
         let mut context = hmac::Context::with_key(&self.0);
         for part in std::iter::once(&label).chain(parts) {
-            context.update(&u64::try_from(part.len()).expect("a length fits into 64 bits").to_be_bytes());
+            context.update(
+                &u64::try_from(part.len())
+                    .expect("a length fits into 64 bits")
+                    .to_be_bytes(),
+            );
             context.update(part);
         }
         context.sign()
@@ -54,13 +68,17 @@ impl Derivation {
 /// A new opaque token of 256 random bits.
 pub fn random_token() -> kernel::Result<Secret> {
     let mut bytes = Zeroizing::new([0_u8; 32]);
-    SystemRandom::new().fill(bytes.as_mut()).map_err(|_| kernel::Error::internal("the operating system has no randomness"))?;
+    SystemRandom::new()
+        .fill(bytes.as_mut())
+        .map_err(|_| kernel::Error::internal("the operating system has no randomness"))?;
     Ok(Zeroizing::new(URL_SAFE_NO_PAD.encode(bytes.as_ref())))
 }
 
 /// What the database keeps of a token. A plain hash is enough: the token has 256 bits, so there is nothing to guess.
 pub fn fingerprint(token: &str) -> Vec<u8> {
-    digest::digest(&digest::SHA256, token.as_bytes()).as_ref().to_vec()
+    digest::digest(&digest::SHA256, token.as_bytes())
+        .as_ref()
+        .to_vec()
 }
 
 #[cfg(test)]
@@ -83,7 +101,10 @@ mod tests {
     #[test]
     fn parts_do_not_run_into_each_other() {
         let derivation = Derivation::new(b"key");
-        assert_ne!(derivation.attempt_key("a", &["bc", "d"]), derivation.attempt_key("a", &["b", "cd"]));
+        assert_ne!(
+            derivation.attempt_key("a", &["bc", "d"]),
+            derivation.attempt_key("a", &["b", "cd"])
+        );
     }
 
     #[test]

@@ -47,7 +47,9 @@ pub async fn login(app: &App, ctx: &RequestContext, input: SignIn) -> Result<Tok
     let email = users::normalise_email(&input.email);
     let reserved = attempts::reserve(app, ctx, &email).await?;
     let account = find_account(app, ctx, &email).await?;
-    let hash = account.as_ref().and_then(|account| account.password_hash.clone());
+    let hash = account
+        .as_ref()
+        .and_then(|account| account.password_hash.clone());
     let right = app.passwords.verify(&input.password, hash).await?;
     let user_id = account.as_ref().map(|account| account.user_id);
     let Some(account) = account.filter(|_| right) else {
@@ -77,7 +79,15 @@ pub async fn login(app: &App, ctx: &RequestContext, input: SignIn) -> Result<Tok
     attempts::clear(&mut tx, reserved).await?;
     tx.audit(db::AuditEntry::new("sessions.login", "session", session_id))?;
     tx.commit().await?;
-    token_pair(app, Subject { user_id, session_id, tenant_id }, refresh_token)
+    token_pair(
+        app,
+        Subject {
+            user_id,
+            session_id,
+            tenant_id,
+        },
+        refresh_token,
+    )
 }
 
 /// Ends the session of the caller, or all of the caller's sessions. Once this has returned, none of their tokens is good for anything.
@@ -87,12 +97,21 @@ pub async fn logout(app: &App, ctx: &RequestContext, everywhere: bool) -> Result
     let mut tx = begin_in(app, ctx, ctx.tenant_id()).await?;
     let change = if everywhere {
         store::revoke_all(&mut tx, user_id, "logout_everywhere", now).await?;
-        Change { actor_id: Some(user_id.0), ..Change::default() }
+        Change {
+            actor_id: Some(user_id.0),
+            ..Change::default()
+        }
     } else {
         store::revoke(&mut tx, session_id, "logout", now).await?;
-        Change { session_id: Some(session_id.0), ..Change::default() }
+        Change {
+            session_id: Some(session_id.0),
+            ..Change::default()
+        }
     };
-    tx.audit(db::AuditEntry::new("sessions.logout", "session", session_id).with(json!({ "everywhere": everywhere })))?;
+    tx.audit(
+        db::AuditEntry::new("sessions.logout", "session", session_id)
+            .with(json!({ "everywhere": everywhere })),
+    )?;
     access::record(&mut tx, change, now).await?;
     tx.commit().await
 }
@@ -100,7 +119,11 @@ pub async fn logout(app: &App, ctx: &RequestContext, everywhere: bool) -> Result
 /// Mints a pair for another tenant of the same person, in the same session. The pair for the old tenant stays good.
 ///
 /// `NotFound` for a tenant that the person does not belong to, whether or not it exists.
-pub async fn switch_tenant(app: &App, ctx: &RequestContext, tenant_id: TenantId) -> Result<TokenPair> {
+pub async fn switch_tenant(
+    app: &App,
+    ctx: &RequestContext,
+    tenant_id: TenantId,
+) -> Result<TokenPair> {
     let (user_id, session_id) = caller(ctx)?;
     let now = app.clock.now();
     let mut tx = begin_in(app, ctx, Some(tenant_id)).await?;
@@ -112,23 +135,49 @@ pub async fn switch_tenant(app: &App, ctx: &RequestContext, tenant_id: TenantId)
     store::update_session_tenant(&mut tx, session_id, tenant_id).await?;
     store::update_last_tenant(&mut tx, user_id, Some(tenant_id), now).await?;
     let refresh_token = refresh::start_chain(app, &mut tx, session_id, Some(tenant_id)).await?;
-    tx.audit(db::AuditEntry::new("sessions.switch-tenant", "session", session_id).with(json!({ "from": ctx.tenant_id().map(|id| id.0) })))?;
+    tx.audit(
+        db::AuditEntry::new("sessions.switch-tenant", "session", session_id)
+            .with(json!({ "from": ctx.tenant_id().map(|id| id.0) })),
+    )?;
     tx.commit().await?;
-    token_pair(app, Subject { user_id, session_id, tenant_id: Some(tenant_id) }, refresh_token)
+    token_pair(
+        app,
+        Subject {
+            user_id,
+            session_id,
+            tenant_id: Some(tenant_id),
+        },
+        refresh_token,
+    )
 }
 
 /// Mints the access token that goes with a refresh token.
 pub fn token_pair(app: &App, subject: Subject, refresh_token: Secret) -> Result<TokenPair> {
-    let access_token = app.access_tokens.mint(subject, app.ids.next(), app.clock.now())?;
+    let access_token = app
+        .access_tokens
+        .mint(subject, app.ids.next(), app.clock.now())?;
     let expires_in = i32::try_from(app.access_tokens.lifetime.num_seconds()).unwrap_or(i32::MAX);
-    Ok(TokenPair { access_token, refresh_token, expires_in, tenant_id: subject.tenant_id })
+    Ok(TokenPair {
+        access_token,
+        refresh_token,
+        expires_in,
+        tenant_id: subject.tenant_id,
+    })
 }
 
 /// A transaction in the tenant that its audit entries belong to.
-pub async fn begin_in(app: &App, ctx: &RequestContext, tenant_id: Option<TenantId>) -> Result<db::Tx> {
+pub async fn begin_in(
+    app: &App,
+    ctx: &RequestContext,
+    tenant_id: Option<TenantId>,
+) -> Result<db::Tx> {
     match tenant_id {
         Some(tenant_id) => app.db.tenant_of(ctx, tenant_id).await,
-        None => app.db.across_tenants(ctx, "a session without a tenant").await,
+        None => {
+            app.db
+                .across_tenants(ctx, "a session without a tenant")
+                .await
+        }
     }
 }
 
@@ -145,15 +194,29 @@ pub fn acting_as(ctx: &RequestContext, principal: Principal) -> RequestContext {
         .build()
 }
 
-async fn find_account(app: &App, ctx: &RequestContext, email: &str) -> Result<Option<users::Account>> {
-    let mut tx = app.db.across_tenants(ctx, "an account is found before a tenant is known").await?;
+async fn find_account(
+    app: &App,
+    ctx: &RequestContext,
+    email: &str,
+) -> Result<Option<users::Account>> {
+    let mut tx = app
+        .db
+        .across_tenants(ctx, "an account is found before a tenant is known")
+        .await?;
     let account = users::find_account(&mut tx, email, app.clock.now()).await?;
     tx.commit().await?;
     Ok(account)
 }
 
-async fn usual_tenant(app: &App, ctx: &RequestContext, user_id: UserId) -> Result<Option<TenantId>> {
-    let mut tx = app.db.across_tenants(ctx, "a person's own memberships").await?;
+async fn usual_tenant(
+    app: &App,
+    ctx: &RequestContext,
+    user_id: UserId,
+) -> Result<Option<TenantId>> {
+    let mut tx = app
+        .db
+        .across_tenants(ctx, "a person's own memberships")
+        .await?;
     let last = store::find_last_tenant(&mut tx, user_id).await?;
     let memberships = memberships::list_of(&mut tx, user_id).await?;
     tx.commit().await?;
@@ -161,12 +224,18 @@ async fn usual_tenant(app: &App, ctx: &RequestContext, user_id: UserId) -> Resul
 }
 
 /// Holds all that could forbid the entry, always in the order tenant, membership, person, session.
-async fn hold_for_entry(tx: &mut db::Tx, user_id: UserId, tenant_id: Option<TenantId>) -> Result<Identity> {
+async fn hold_for_entry(
+    tx: &mut db::Tx,
+    user_id: UserId,
+    tenant_id: Option<TenantId>,
+) -> Result<Identity> {
     let access = match tenant_id {
         Some(tenant_id) => Some(memberships::hold_access(tx, user_id, tenant_id).await?),
         None => None,
     };
-    let identity = users::hold_identity(tx, user_id).await?.ok_or_else(crate::access_tokens::invalid_token)?;
+    let identity = users::hold_identity(tx, user_id)
+        .await?
+        .ok_or_else(crate::access_tokens::invalid_token)?;
     if let Some(access) = access {
         // Who may not sign in at all must not learn about tenants.
         if identity.verified && !identity.suspended {
@@ -178,10 +247,18 @@ async fn hold_for_entry(tx: &mut db::Tx, user_id: UserId, tenant_id: Option<Tena
 
 fn may_sign_in(app: &App, identity: &Identity) -> Result<()> {
     if identity.suspended {
-        return Err(Error::new(ErrorCode::UserSuspended, "auth.user_suspended", "this account is suspended"));
+        return Err(Error::new(
+            ErrorCode::UserSuspended,
+            "auth.user_suspended",
+            "this account is suspended",
+        ));
     }
     if !identity.verified {
-        return Err(Error::new(ErrorCode::EmailNotVerified, "auth.email_not_verified", "open the link in the mail that we sent you, then sign in"));
+        return Err(Error::new(
+            ErrorCode::EmailNotVerified,
+            "auth.email_not_verified",
+            "open the link in the mail that we sent you, then sign in",
+        ));
     }
     if identity.platform_role.is_some() && !app.rules.platform_login_without_mfa {
         return Err(Error::new(
@@ -195,19 +272,35 @@ fn may_sign_in(app: &App, identity: &Identity) -> Result<()> {
 
 /// Audits a failed sign-in. Known and unknown addresses leave the same trace at the same cost.
 async fn note_failure(app: &App, ctx: &RequestContext, user_id: Option<UserId>) -> Result<Error> {
-    let mut tx = app.db.across_tenants(ctx, "a failed sign-in belongs to no tenant").await?;
+    let mut tx = app
+        .db
+        .across_tenants(ctx, "a failed sign-in belongs to no tenant")
+        .await?;
     let entity = user_id.map_or(Uuid::nil(), |id| id.0);
     tx.audit(db::AuditEntry::new("sessions.login-failed", "user", entity))?;
     tx.commit().await?;
-    Ok(Error::new(ErrorCode::InvalidCredentials, "auth.credentials_invalid", "e-mail or password is wrong"))
+    Ok(Error::new(
+        ErrorCode::InvalidCredentials,
+        "auth.credentials_invalid",
+        "e-mail or password is wrong",
+    ))
 }
 
 fn caller(ctx: &RequestContext) -> Result<(UserId, SessionId)> {
     match ctx.principal() {
-        Principal::User { user_id, session_id: Some(session_id) } | Principal::Platform { user_id, session_id: Some(session_id) } => {
-            Ok((*user_id, *session_id))
+        Principal::User {
+            user_id,
+            session_id: Some(session_id),
         }
-        _ => Err(Error::new(ErrorCode::Unauthorized, "access.sign_in_required", "sign in first")),
+        | Principal::Platform {
+            user_id,
+            session_id: Some(session_id),
+        } => Ok((*user_id, *session_id)),
+        _ => Err(Error::new(
+            ErrorCode::Unauthorized,
+            "access.sign_in_required",
+            "sign in first",
+        )),
     }
 }
 

@@ -50,9 +50,18 @@ pub enum Owner {
 ///
 /// Emits `membership.created` and, for a person who was not known, `user.created`. A named owner gets a mail.
 /// Fails with `NotFound` for an unknown person and with `Precondition` for platform staff, who belong to no tenant.
-pub async fn provision(app: &App, ctx: &RequestContext, access: &TenantAccess, owner: Owner) -> Result<Option<UserId>> {
+pub async fn provision(
+    app: &App,
+    ctx: &RequestContext,
+    access: &TenantAccess,
+    owner: Owner,
+) -> Result<Option<UserId>> {
     if access.tenant_id.is_platform() {
-        return Err(Error::invalid(vec![Violation::new("access.tenant_id", "tenant.reserved", "this id belongs to the platform itself")]));
+        return Err(Error::invalid(vec![Violation::new(
+            "access.tenant_id",
+            "tenant.reserved",
+            "this id belongs to the platform itself",
+        )]));
     }
     let now = app.clock.now();
     let mut tx = app.db.tenant_of(ctx, access.tenant_id).await?;
@@ -69,11 +78,34 @@ pub async fn provision(app: &App, ctx: &RequestContext, access: &TenantAccess, o
     };
     store::insert_membership(&mut tx, user_id, roles::OWNER, now).await?;
     if invited {
-        mails::enqueue(&mut tx, app.ids.next(), &Mail::tenant_owner(user_id, access.name.clone()), now).await?;
+        mails::enqueue(
+            &mut tx,
+            app.ids.next(),
+            &Mail::tenant_owner(user_id, access.name.clone()),
+            now,
+        )
+        .await?;
     }
-    tx.emit(user_id, &pb::MembershipCreated { user_id: user_id.to_string(), roles: vec![roles::OWNER.to_owned()] })?;
-    tx.audit(db::AuditEntry::new("memberships.create", "user", user_id).with(json!({ "roles": [roles::OWNER] })))?;
-    access::record(&mut tx, Change { actor_id: Some(user_id.0), ..Change::of_tenant(access.tenant_id.0) }, now).await?;
+    tx.emit(
+        user_id,
+        &pb::MembershipCreated {
+            user_id: user_id.to_string(),
+            roles: vec![roles::OWNER.to_owned()],
+        },
+    )?;
+    tx.audit(
+        db::AuditEntry::new("memberships.create", "user", user_id)
+            .with(json!({ "roles": [roles::OWNER] })),
+    )?;
+    access::record(
+        &mut tx,
+        Change {
+            actor_id: Some(user_id.0),
+            ..Change::of_tenant(access.tenant_id.0)
+        },
+        now,
+    )
+    .await?;
     tx.commit().await?;
     Ok(Some(user_id))
 }
@@ -85,27 +117,48 @@ pub async fn apply_access(app: &App, ctx: &RequestContext, access: &TenantAccess
     let now = app.clock.now();
     let mut tx = app.db.tenant_of(ctx, access.tenant_id).await?;
     if store::upsert_tenant(&mut tx, access, now).await? {
-        tx.audit(db::AuditEntry::new("tenants.apply-access", "tenant", access.tenant_id).with(json!({ "version": access.version, "status": access.status })))?;
+        tx.audit(
+            db::AuditEntry::new("tenants.apply-access", "tenant", access.tenant_id)
+                .with(json!({ "version": access.version, "status": access.status })),
+        )?;
         access::record(&mut tx, Change::of_tenant(access.tenant_id.0), now).await?;
     }
     tx.commit().await
 }
 
 /// The owner-to-be, and whether a mail must tell them.
-async fn find_person(app: &App, tx: &mut db::Tx, owner: Owner, now: DateTime<Utc>) -> Result<Option<(UserId, bool)>> {
+async fn find_person(
+    app: &App,
+    tx: &mut db::Tx,
+    owner: Owner,
+    now: DateTime<Utc>,
+) -> Result<Option<(UserId, bool)>> {
     let (identity, invited) = match owner {
         Owner::Nobody => return Ok(None),
         Owner::Known(user_id) => {
             let identity = users::hold_identity(tx, user_id).await?;
-            (identity.ok_or_else(|| Error::not_found("auth.user_not_found", "there is no such person"))?, false)
+            (
+                identity.ok_or_else(|| {
+                    Error::not_found("auth.user_not_found", "there is no such person")
+                })?,
+                false,
+            )
         }
         Owner::Named { email, name } => {
-            let new = Identity::new(UserId(app.ids.next()), users::normalise_email(&email), name, Locale::PtBr);
+            let new = Identity::new(
+                UserId(app.ids.next()),
+                users::normalise_email(&email),
+                name,
+                Locale::PtBr,
+            );
             (users::find_or_create(tx, &new, now).await?, true)
         }
     };
     if identity.platform_role.is_some() {
-        return Err(Error::precondition("auth.platform_staff_cannot_join", "platform staff belong to no tenant; name another person as owner"));
+        return Err(Error::precondition(
+            "auth.platform_staff_cannot_join",
+            "platform staff belong to no tenant; name another person as owner",
+        ));
     }
     Ok(Some((identity.id, invited)))
 }

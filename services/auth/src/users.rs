@@ -87,11 +87,21 @@ pub async fn register(app: &App, ctx: &RequestContext, input: SignUp) -> Result<
     }
     let password_hash = app.passwords.hash(&input.password).await?;
     let now = app.clock.now();
-    let mut tx = app.db.across_tenants(ctx, "sign-up precedes any tenant").await?;
-    let new = Identity::new(UserId(app.ids.next()), email, input.name.clone(), input.locale);
+    let mut tx = app
+        .db
+        .across_tenants(ctx, "sign-up precedes any tenant")
+        .await?;
+    let new = Identity::new(
+        UserId(app.ids.next()),
+        email,
+        input.name.clone(),
+        input.locale,
+    );
     let created = store::insert_identity(&mut tx, &new, now).await?;
     let identity = store::hold_identity_by_email(&mut tx, &new.email).await?;
-    if mails::count_since(&mut tx, identity.id, now - TimeDelta::hours(1)).await? < MAILS_PER_HOUR_MAX {
+    if mails::count_since(&mut tx, identity.id, now - TimeDelta::hours(1)).await?
+        < MAILS_PER_HOUR_MAX
+    {
         let mail = if identity.verified || identity.suspended {
             Mail::already_registered(identity.id)
         } else {
@@ -103,7 +113,13 @@ pub async fn register(app: &App, ctx: &RequestContext, input: SignUp) -> Result<
                 locale: input.locale,
             };
             let token_hash = secrets::fingerprint(&app.derivation.verification(attempt.id));
-            store::insert_attempt(&mut tx, &attempt, &token_hash, (now, now + VERIFICATION_LIFETIME)).await?;
+            store::insert_attempt(
+                &mut tx,
+                &attempt,
+                &token_hash,
+                (now, now + VERIFICATION_LIFETIME),
+            )
+            .await?;
             Mail::verify_email(identity.id, attempt.id)
         };
         mails::enqueue(&mut tx, app.ids.next(), &mail, now).await?;
@@ -111,7 +127,11 @@ pub async fn register(app: &App, ctx: &RequestContext, input: SignUp) -> Result<
     if created {
         emit_created(&mut tx, identity.id, Source::Register)?;
     }
-    tx.audit(db::AuditEntry::new("sessions.register", "user", identity.id))?;
+    tx.audit(db::AuditEntry::new(
+        "sessions.register",
+        "user",
+        identity.id,
+    ))?;
     tx.commit().await
 }
 
@@ -120,34 +140,60 @@ pub async fn register(app: &App, ctx: &RequestContext, input: SignUp) -> Result<
 /// A token works once, for 24 hours, and only until another link of the same person has been used. Emits `user.email_verified`.
 pub async fn verify_email(app: &App, ctx: &RequestContext, token: &str) -> Result<()> {
     let now = app.clock.now();
-    let mut tx = app.db.across_tenants(ctx, "an address is confirmed before any tenant is known").await?;
+    let mut tx = app
+        .db
+        .across_tenants(ctx, "an address is confirmed before any tenant is known")
+        .await?;
     let token_hash = secrets::fingerprint(token);
-    let user_id = store::find_attempt_user(&mut tx, &token_hash).await?.ok_or_else(verification_invalid)?;
+    let user_id = store::find_attempt_user(&mut tx, &token_hash)
+        .await?
+        .ok_or_else(verification_invalid)?;
     // The lock makes parallel uses queue up: the first one uses the token, the others find it used.
-    let identity = store::hold_identity(&mut tx, user_id).await?.ok_or_else(verification_invalid)?;
-    let attempt = store::use_attempt(&mut tx, &token_hash, now).await?.ok_or_else(verification_invalid)?;
+    let identity = store::hold_identity(&mut tx, user_id)
+        .await?
+        .ok_or_else(verification_invalid)?;
+    let attempt = store::use_attempt(&mut tx, &token_hash, now)
+        .await?
+        .ok_or_else(verification_invalid)?;
     if identity.verified || identity.suspended {
         return Err(verification_invalid());
     }
     store::insert_credentials(&mut tx, user_id, &attempt.password_hash, now).await?;
     store::update_verified(&mut tx, &attempt, now).await?;
     store::close_attempts(&mut tx, user_id, now).await?;
-    tx.emit(&user_id.to_string(), &pb::UserEmailVerified { user_id: user_id.to_string() })?;
-    tx.audit(db::AuditEntry::new("sessions.verify-email", "user", user_id))?;
+    tx.emit(
+        &user_id.to_string(),
+        &pb::UserEmailVerified {
+            user_id: user_id.to_string(),
+        },
+    )?;
+    tx.audit(db::AuditEntry::new(
+        "sessions.verify-email",
+        "user",
+        user_id,
+    ))?;
     tx.commit().await
 }
 
 /// The person behind the context, with memberships and effective permissions.
 pub async fn me(app: &App, ctx: &RequestContext) -> Result<Me> {
     let user_id = ctx.require_user()?;
-    let mut tx = app.db.across_tenants(ctx, "a person's own identity and memberships").await?;
+    let mut tx = app
+        .db
+        .across_tenants(ctx, "a person's own identity and memberships")
+        .await?;
     let identity = store::find_identity(&mut tx, user_id).await?;
-    let identity = identity.ok_or_else(|| Error::not_found("auth.user_not_found", "there is no such person"))?;
+    let identity = identity
+        .ok_or_else(|| Error::not_found("auth.user_not_found", "there is no such person"))?;
     let memberships = memberships::list_of(&mut tx, user_id).await?;
     tx.commit().await?;
     Ok(Me {
         identity,
-        kind: if matches!(ctx.principal(), Principal::Platform { .. }) { "platform" } else { "user" },
+        kind: if matches!(ctx.principal(), Principal::Platform { .. }) {
+            "platform"
+        } else {
+            "user"
+        },
         tenant_id: ctx.tenant_id(),
         memberships,
         permissions: ctx.permissions().map(str::to_owned).collect(),
@@ -157,7 +203,11 @@ pub async fn me(app: &App, ctx: &RequestContext) -> Result<Me> {
 /// The identity with this address; made, unverified and without a password, when there is none yet.
 ///
 /// Its owner gets in by signing up with the address: the link proves that the mailbox is theirs.
-pub async fn find_or_create(tx: &mut db::Tx, new: &Identity, now: chrono::DateTime<chrono::Utc>) -> Result<Identity> {
+pub async fn find_or_create(
+    tx: &mut db::Tx,
+    new: &Identity,
+    now: chrono::DateTime<chrono::Utc>,
+) -> Result<Identity> {
     if store::insert_identity(tx, new, now).await? {
         emit_created(tx, new.id, Source::Onboarding)?;
     }
@@ -167,37 +217,72 @@ pub async fn find_or_create(tx: &mut db::Tx, new: &Identity, now: chrono::DateTi
 /// Creates the first platform admin, verified and with a password. Does nothing when the address is platform staff already.
 ///
 /// Answers whether the admin was created. Fails with `Precondition` when the address belongs to somebody else.
-pub async fn seed_platform_admin(app: &App, ctx: &RequestContext, email: &str, password: &str) -> Result<bool> {
+pub async fn seed_platform_admin(
+    app: &App,
+    ctx: &RequestContext,
+    email: &str,
+    password: &str,
+) -> Result<bool> {
     let password_hash = app.passwords.hash(password).await?;
     let now = app.clock.now();
-    let mut tx = app.db.across_tenants(ctx, "platform staff belong to no tenant").await?;
-    let new = Identity::new(UserId(app.ids.next()), normalise_email(email), "Platform admin".to_owned(), Locale::En);
+    let mut tx = app
+        .db
+        .across_tenants(ctx, "platform staff belong to no tenant")
+        .await?;
+    let new = Identity::new(
+        UserId(app.ids.next()),
+        normalise_email(email),
+        "Platform admin".to_owned(),
+        Locale::En,
+    );
     let created = store::insert_identity(&mut tx, &new, now).await?;
     let identity = store::hold_identity_by_email(&mut tx, &new.email).await?;
     if !created {
         let staff = identity.platform_role.is_some();
-        let taken = || Error::precondition("auth.seed_address_taken", "the address of the platform admin belongs to a customer; choose another");
+        let taken = || {
+            Error::precondition(
+                "auth.seed_address_taken",
+                "the address of the platform admin belongs to a customer; choose another",
+            )
+        };
         return if staff { Ok(false) } else { Err(taken()) };
     }
     store::insert_credentials(&mut tx, identity.id, &password_hash, now).await?;
     store::update_platform_role(&mut tx, identity.id, SUPER_ADMIN, now).await?;
     emit_created(&mut tx, identity.id, Source::Seed)?;
-    tx.audit(db::AuditEntry::new("users.seed-platform-admin", "user", identity.id).with(json!({ "role": SUPER_ADMIN })))?;
+    tx.audit(
+        db::AuditEntry::new("users.seed-platform-admin", "user", identity.id)
+            .with(json!({ "role": SUPER_ADMIN })),
+    )?;
     tx.commit().await?;
     Ok(true)
 }
 
 fn emit_created(tx: &mut db::Tx, user_id: UserId, source: Source) -> Result<()> {
-    tx.emit(&user_id.to_string(), &pb::UserCreated { user_id: user_id.to_string(), source: source.as_str().to_owned() })
+    tx.emit(
+        &user_id.to_string(),
+        &pb::UserCreated {
+            user_id: user_id.to_string(),
+            source: source.as_str().to_owned(),
+        },
+    )
 }
 
 /// One answer for unknown, used, expired and superseded tokens.
 fn verification_invalid() -> Error {
-    Error::new(ErrorCode::InvalidToken, "auth.verification_invalid", "this link is not valid any more; sign up again to get a new one")
+    Error::new(
+        ErrorCode::InvalidToken,
+        "auth.verification_invalid",
+        "this link is not valid any more; sign up again to get a new one",
+    )
 }
 
 /// The attempt that a mail belongs to is gone or used: nothing to send.
-pub async fn renew_attempt(tx: &mut db::Tx, attempt_id: Uuid, now: chrono::DateTime<chrono::Utc>) -> Result<bool> {
+pub async fn renew_attempt(
+    tx: &mut db::Tx,
+    attempt_id: Uuid,
+    now: chrono::DateTime<chrono::Utc>,
+) -> Result<bool> {
     store::renew_attempt(tx, attempt_id, now + VERIFICATION_LIFETIME).await
 }
 
@@ -207,6 +292,9 @@ mod tests {
 
     #[test]
     fn an_address_has_one_spelling() {
-        assert_eq!(normalise_email("  Ana.Souza@Example.COM "), "ana.souza@example.com");
+        assert_eq!(
+            normalise_email("  Ana.Souza@Example.COM "),
+            "ana.souza@example.com"
+        );
     }
 }

@@ -27,10 +27,24 @@ const CHANGES_KEPT: TimeDelta = TimeDelta::hours(1);
 pub async fn run(app: App, broker: Broker, process: &Process) {
     let shutdown = process.shutdown.clone();
     let (mail_app, mail_end) = (app.clone(), shutdown.clone());
-    process.tasks.supervise("auth-mails", shutdown.clone(), move || send_mails(mail_app.clone(), mail_end.clone()));
+    process
+        .tasks
+        .supervise("auth-mails", shutdown.clone(), move || {
+            send_mails(mail_app.clone(), mail_end.clone())
+        });
     let (sweep_app, sweep_end) = (app.clone(), shutdown.clone());
-    process.tasks.supervise("auth-sweeps", shutdown.clone(), move || sweep_regularly(sweep_app.clone(), sweep_end.clone()));
-    events::consume(broker, events_used::tenants_queue(), shutdown, move |delivery| tenant_changed(app.clone(), delivery)).await;
+    process
+        .tasks
+        .supervise("auth-sweeps", shutdown.clone(), move || {
+            sweep_regularly(sweep_app.clone(), sweep_end.clone())
+        });
+    events::consume(
+        broker,
+        events_used::tenants_queue(),
+        shutdown,
+        move |delivery| tenant_changed(app.clone(), delivery),
+    )
+    .await;
 }
 
 /// Applies `tenant.created` and `tenant.status.changed`.
@@ -40,7 +54,11 @@ pub async fn tenant_changed(app: App, delivery: Delivery) -> Result<()> {
     let ctx = &delivery.ctx;
     if delivery.event_type() == tenant_pb::TenantCreated::TYPE {
         let event: tenant_pb::TenantCreated = delivery.payload()?;
-        let owner = if event.owner_user_id.is_empty() { Owner::Nobody } else { Owner::Known(UserId(uuid(&event.owner_user_id)?)) };
+        let owner = if event.owner_user_id.is_empty() {
+            Owner::Nobody
+        } else {
+            Owner::Known(UserId(uuid(&event.owner_user_id)?))
+        };
         let access = TenantAccess {
             tenant_id: uuid(&event.tenant_id)?.into(),
             version: event.version,
@@ -49,7 +67,9 @@ pub async fn tenant_changed(app: App, delivery: Delivery) -> Result<()> {
             status: "active".to_owned(),
             entitled_actions: event.entitled_actions,
         };
-        return tenants::provision(&app, ctx, &access, owner).await.map(drop);
+        return tenants::provision(&app, ctx, &access, owner)
+            .await
+            .map(drop);
     }
     let event: tenant_pb::TenantStatusChanged = delivery.payload()?;
     let access = TenantAccess {
@@ -64,7 +84,13 @@ pub async fn tenant_changed(app: App, delivery: Delivery) -> Result<()> {
 }
 
 fn uuid(text: &str) -> Result<uuid::Uuid> {
-    text.parse().map_err(|_| kernel::Error::invalid(vec![kernel::Violation::new("id", "string.uuid", "the event names no UUID")]))
+    text.parse().map_err(|_| {
+        kernel::Error::invalid(vec![kernel::Violation::new(
+            "id",
+            "string.uuid",
+            "the event names no UUID",
+        )])
+    })
 }
 
 async fn send_mails(app: App, shutdown: Shutdown) {
@@ -89,7 +115,10 @@ async fn sweep_regularly(app: App, shutdown: Shutdown) {
     while shutdown.or(tokio::time::sleep(SWEEP_PAUSE)).await.is_some() {
         match sweep(&app).await {
             Ok(removed) => tracing::debug!(removed, "swept"),
-            Err(error) => tracing::warn!("sweeping failed and is tried again later: {}", error.chain()),
+            Err(error) => tracing::warn!(
+                "sweeping failed and is tried again later: {}",
+                error.chain()
+            ),
         }
     }
 }
@@ -99,7 +128,10 @@ pub async fn sweep(app: &App) -> Result<u64> {
     let ctx = app.own_context("sweep");
     let now = app.clock.now();
     let long_ago = now - KEPT;
-    let mut tx = app.db.across_tenants(&ctx, "expiry knows no tenant").await?;
+    let mut tx = app
+        .db
+        .across_tenants(&ctx, "expiry knows no tenant")
+        .await?;
     let mut removed = sessions::store::delete_ended(&mut tx, long_ago, SWEEP_ROWS).await?;
     removed += refresh::store::delete_expired(&mut tx, long_ago, SWEEP_ROWS).await?;
     removed += mails::delete_sent(&mut tx, long_ago, SWEEP_ROWS).await?;

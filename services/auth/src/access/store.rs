@@ -28,7 +28,10 @@ pub struct State {
 impl State {
     /// The session's part.
     pub fn session(&self) -> Session {
-        Session { expires_at: self.session_expires_at, revoked_at: self.session_revoked_at }
+        Session {
+            expires_at: self.session_expires_at,
+            revoked_at: self.session_revoked_at,
+        }
     }
 }
 
@@ -56,7 +59,12 @@ pub struct News {
 const CHANGES_MAX: i64 = 1_000;
 
 /// The present state, by one statement in one round trip: this runs for every credential about once a minute.
-pub async fn find_state(app: &App, ctx: &RequestContext, subject: &Subject, tenant_id: Option<TenantId>) -> Result<Option<State>> {
+pub async fn find_state(
+    app: &App,
+    ctx: &RequestContext,
+    subject: &Subject,
+    tenant_id: Option<TenantId>,
+) -> Result<Option<State>> {
     app.db
         .read(
             ctx,
@@ -77,16 +85,25 @@ pub async fn find_state(app: &App, ctx: &RequestContext, subject: &Subject, tena
 
 /// Notes a change and tells it to whoever listens, at commit. Call it last: it makes writers of changes queue up until they commit.
 pub async fn record(tx: &mut Tx, change: Change, now: DateTime<Utc>) -> Result<()> {
-    sqlx::query_scalar!("select auth.record_access_change($1, $2, $3, $4)", change.tenant_id, change.actor_id, change.session_id, now)
-        .fetch_one(tx.conn())
-        .await
-        .map_err(db::classify)?;
+    sqlx::query_scalar!(
+        "select auth.record_access_change($1, $2, $3, $4)",
+        change.tenant_id,
+        change.actor_id,
+        change.session_id,
+        now
+    )
+    .fetch_one(tx.conn())
+    .await
+    .map_err(db::classify)?;
     Ok(())
 }
 
 /// The sequence of the latest change. There always is one: the migration wrote the first.
 pub async fn latest_change(tx: &mut Tx) -> Result<i64> {
-    sqlx::query_scalar!(r#"select coalesce(max(seq), 0) as "seq!" from auth.access_changes"#).fetch_one(tx.conn()).await.map_err(db::classify)
+    sqlx::query_scalar!(r#"select coalesce(max(seq), 0) as "seq!" from auth.access_changes"#)
+        .fetch_one(tx.conn())
+        .await
+        .map_err(db::classify)
 }
 
 /// Changes after `after`, which is not 0. When some were swept since, or the numbers started anew, one change that matches all.
@@ -102,13 +119,25 @@ pub async fn changes_after(tx: &mut Tx, after: i64) -> Result<News> {
     .map_err(db::classify)?;
     if rows.first().is_none_or(|row| row.seq != after) {
         let sequence = latest_change(tx).await?;
-        return Ok(News { sequence, changes: vec![(sequence, Change::default())] });
+        return Ok(News {
+            sequence,
+            changes: vec![(sequence, Change::default())],
+        });
     }
     let sequence = rows.last().map_or(after, |row| row.seq);
     let changes = rows
         .into_iter()
         .skip(1)
-        .map(|row| (row.seq, Change { tenant_id: row.about_tenant, actor_id: row.about_actor, session_id: row.about_session }))
+        .map(|row| {
+            (
+                row.seq,
+                Change {
+                    tenant_id: row.about_tenant,
+                    actor_id: row.about_actor,
+                    session_id: row.about_session,
+                },
+            )
+        })
         .collect();
     Ok(News { sequence, changes })
 }

@@ -7,7 +7,12 @@ use kernel::Result;
 use super::Counter;
 
 /// Whether the person with this address has signed in from this network since `since`.
-pub async fn knows_network(tx: &mut Tx, email: &str, network_key: &[u8], since: DateTime<Utc>) -> Result<bool> {
+pub async fn knows_network(
+    tx: &mut Tx,
+    email: &str,
+    network_key: &[u8],
+    since: DateTime<Utc>,
+) -> Result<bool> {
     sqlx::query_scalar!(
         r#"select exists (
                select 1 from auth.sessions s join auth.users u on u.id = s.user_id
@@ -46,16 +51,37 @@ pub async fn hold(tx: &mut Tx, keys: &[Vec<u8>]) -> Result<Vec<(Vec<u8>, Counter
     .fetch_all(tx.conn())
     .await
     .map_err(db::classify)?;
-    let counter = |attempts, window_ends_at, blocked_until| Counter { attempts, window_ends_at, blocked_until };
-    Ok(rows.into_iter().map(|row| (row.key, counter(row.attempts, row.window_ends_at, row.blocked_until))).collect())
+    let counter = |attempts, window_ends_at, blocked_until| Counter {
+        attempts,
+        window_ends_at,
+        blocked_until,
+    };
+    Ok(rows
+        .into_iter()
+        .map(|row| {
+            (
+                row.key,
+                counter(row.attempts, row.window_ends_at, row.blocked_until),
+            )
+        })
+        .collect())
 }
 
 /// Stores counters that are held.
 pub async fn update(tx: &mut Tx, counters: &[(Vec<u8>, Counter)]) -> Result<()> {
     let keys: Vec<Vec<u8>> = counters.iter().map(|(key, _)| key.clone()).collect();
-    let attempts: Vec<i32> = counters.iter().map(|(_, counter)| counter.attempts).collect();
-    let windows: Vec<DateTime<Utc>> = counters.iter().map(|(_, counter)| counter.window_ends_at).collect();
-    let blocked: Vec<Option<DateTime<Utc>>> = counters.iter().map(|(_, counter)| counter.blocked_until).collect();
+    let attempts: Vec<i32> = counters
+        .iter()
+        .map(|(_, counter)| counter.attempts)
+        .collect();
+    let windows: Vec<DateTime<Utc>> = counters
+        .iter()
+        .map(|(_, counter)| counter.window_ends_at)
+        .collect();
+    let blocked: Vec<Option<DateTime<Utc>>> = counters
+        .iter()
+        .map(|(_, counter)| counter.blocked_until)
+        .collect();
     sqlx::query!(
         r#"update auth.login_attempts a set attempts = n.attempts, window_ends_at = n.window_ends_at, blocked_until = n.blocked_until
            from unnest($1::bytea[], $2::int[], $3::timestamptz[], $4::timestamptz[]) as n (key, attempts, window_ends_at, blocked_until)
@@ -73,7 +99,10 @@ pub async fn update(tx: &mut Tx, counters: &[(Vec<u8>, Counter)]) -> Result<()> 
 
 /// Forgets counters.
 pub async fn delete(tx: &mut Tx, keys: &[Vec<u8>]) -> Result<()> {
-    sqlx::query!("delete from auth.login_attempts where key = any($1)", keys).execute(tx.conn()).await.map_err(db::classify)?;
+    sqlx::query!("delete from auth.login_attempts where key = any($1)", keys)
+        .execute(tx.conn())
+        .await
+        .map_err(db::classify)?;
     Ok(())
 }
 

@@ -21,7 +21,11 @@ pub struct Due {
 impl Due {
     /// The language of the person.
     pub fn locale(&self) -> Locale {
-        if self.locale == Locale::PtBr.as_str() { Locale::PtBr } else { Locale::En }
+        if self.locale == Locale::PtBr.as_str() {
+            Locale::PtBr
+        } else {
+            Locale::En
+        }
     }
 }
 
@@ -45,10 +49,14 @@ pub async fn enqueue(tx: &mut Tx, id: Uuid, mail: &Mail, now: DateTime<Utc>) -> 
 
 /// Mails to one person since `since`.
 pub async fn count_since(tx: &mut Tx, user_id: UserId, since: DateTime<Utc>) -> Result<i64> {
-    sqlx::query_scalar!(r#"select count(*) as "count!" from auth.mails where user_id = $1 and created_at > $2"#, user_id.0, since)
-        .fetch_one(tx.conn())
-        .await
-        .map_err(db::classify)
+    sqlx::query_scalar!(
+        r#"select count(*) as "count!" from auth.mails where user_id = $1 and created_at > $2"#,
+        user_id.0,
+        since
+    )
+    .fetch_one(tx.conn())
+    .await
+    .map_err(db::classify)
 }
 
 /// Takes mails that are due, oldest first, and counts the attempt.
@@ -70,13 +78,23 @@ pub async fn claim(tx: &mut Tx, now: DateTime<Utc>, rows: i64) -> Result<Vec<Due
 
 /// Leaves a mail alone until `at`.
 pub async fn update_next_attempt(tx: &mut Tx, id: Uuid, at: DateTime<Utc>) -> Result<()> {
-    sqlx::query!("update auth.mails set next_attempt_at = $2 where id = $1", id, at).execute(tx.conn()).await.map_err(db::classify)?;
+    sqlx::query!(
+        "update auth.mails set next_attempt_at = $2 where id = $1",
+        id,
+        at
+    )
+    .execute(tx.conn())
+    .await
+    .map_err(db::classify)?;
     Ok(())
 }
 
 /// Notes that a mail has left.
 pub async fn update_sent(tx: &mut Tx, id: Uuid, now: DateTime<Utc>) -> Result<()> {
-    sqlx::query!("update auth.mails set sent_at = $2 where id = $1", id, now).execute(tx.conn()).await.map_err(db::classify)?;
+    sqlx::query!("update auth.mails set sent_at = $2 where id = $1", id, now)
+        .execute(tx.conn())
+        .await
+        .map_err(db::classify)?;
     Ok(())
 }
 

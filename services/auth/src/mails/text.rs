@@ -43,7 +43,11 @@ pub fn compose(letter: &Letter<'_>) -> String {
         "Content-Transfer-Encoding: 8bit".to_owned(),
         "Auto-Submitted: auto-generated".to_owned(),
     ];
-    format!("{}\r\n\r\n{}\r\n", headers.join("\r\n"), body.replace('\n', "\r\n"))
+    format!(
+        "{}\r\n\r\n{}\r\n",
+        headers.join("\r\n"),
+        body.replace('\n', "\r\n")
+    )
 }
 
 /// What a header may hold: no control characters, so that no value can start a new header.
@@ -53,32 +57,47 @@ fn one_line(text: &str) -> String {
 
 fn words(letter: &Letter<'_>) -> (&'static str, String) {
     let url = letter.public_url.trim_end_matches('/');
-    let link = format!("{url}/verify-email?token={}", letter.token.unwrap_or_default());
+    let link = format!(
+        "{url}/verify-email?token={}",
+        letter.token.unwrap_or_default()
+    );
     let tenant = one_line(letter.tenant_name);
     match (letter.kind, letter.locale) {
         (Kind::VerifyEmail, Locale::En) => (
             "Confirm your e-mail address",
-            format!("Welcome to Tenantry.\n\nOpen this link within 24 hours to confirm your address:\n\n{link}\n\nIf you did not sign up, ignore this mail: without the link nothing happens."),
+            format!(
+                "Welcome to Tenantry.\n\nOpen this link within 24 hours to confirm your address:\n\n{link}\n\nIf you did not sign up, ignore this mail: without the link nothing happens."
+            ),
         ),
         (Kind::VerifyEmail, Locale::PtBr) => (
             "Confirme seu e-mail",
-            format!("Boas-vindas ao Tenantry.\n\nAbra este link em até 24 horas para confirmar seu endereço:\n\n{link}\n\nSe você não fez este cadastro, ignore esta mensagem: sem o link nada acontece."),
+            format!(
+                "Boas-vindas ao Tenantry.\n\nAbra este link em até 24 horas para confirmar seu endereço:\n\n{link}\n\nSe você não fez este cadastro, ignore esta mensagem: sem o link nada acontece."
+            ),
         ),
         (Kind::AlreadyRegistered, Locale::En) => (
             "You already have an account",
-            format!("Somebody, perhaps you, signed up with this address. It has an account already, and nothing about it has changed.\n\nSign in at {url}"),
+            format!(
+                "Somebody, perhaps you, signed up with this address. It has an account already, and nothing about it has changed.\n\nSign in at {url}"
+            ),
         ),
         (Kind::AlreadyRegistered, Locale::PtBr) => (
             "Você já tem uma conta",
-            format!("Alguém, talvez você, fez um cadastro com este endereço. Ele já tem uma conta, e nada nela mudou.\n\nEntre em {url}"),
+            format!(
+                "Alguém, talvez você, fez um cadastro com este endereço. Ele já tem uma conta, e nada nela mudou.\n\nEntre em {url}"
+            ),
         ),
         (Kind::TenantOwner, Locale::En) => (
             "Your workspace is ready",
-            format!("The workspace \"{tenant}\" has been created and you are its owner.\n\nSign in at {url} with this address; if you have no account yet, sign up with it first."),
+            format!(
+                "The workspace \"{tenant}\" has been created and you are its owner.\n\nSign in at {url} with this address; if you have no account yet, sign up with it first."
+            ),
         ),
         (Kind::TenantOwner, Locale::PtBr) => (
             "Seu espaço está pronto",
-            format!("O espaço \"{tenant}\" foi criado e é seu.\n\nEntre em {url} com este endereço; se ainda não tem conta, cadastre-se com ele primeiro."),
+            format!(
+                "O espaço \"{tenant}\" foi criado e é seu.\n\nEntre em {url} com este endereço; se ainda não tem conta, cadastre-se com ele primeiro."
+            ),
         ),
     }
 }
@@ -103,17 +122,27 @@ mod tests {
     #[test]
     fn the_link_leads_to_the_configured_address() {
         for locale in [Locale::En, Locale::PtBr] {
-            assert!(letter(Kind::VerifyEmail, locale).contains("\r\n\r\nhttps://app.example.com/verify-email?token=TOKEN\r\n\r\n"));
+            assert!(
+                letter(Kind::VerifyEmail, locale)
+                    .contains("\r\n\r\nhttps://app.example.com/verify-email?token=TOKEN\r\n\r\n")
+            );
         }
     }
 
     #[test]
     fn no_value_can_add_a_header() {
-        for kind in [Kind::VerifyEmail, Kind::AlreadyRegistered, Kind::TenantOwner] {
+        for kind in [
+            Kind::VerifyEmail,
+            Kind::AlreadyRegistered,
+            Kind::TenantOwner,
+        ] {
             let message = letter(kind, Locale::PtBr);
             let headers = message.split("\r\n\r\n").next().unwrap();
             assert_eq!(headers.lines().count(), 10, "{headers}");
-            assert!(!headers.lines().any(|line| line.starts_with("Bcc")), "{headers}");
+            assert!(
+                !headers.lines().any(|line| line.starts_with("Bcc")),
+                "{headers}"
+            );
         }
     }
 

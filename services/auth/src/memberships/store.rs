@@ -48,7 +48,11 @@ pub async fn list_of(tx: &mut Tx, user_id: UserId) -> Result<Vec<Membership>> {
 }
 
 /// The state of a tenant and of a person's membership, held until the transaction ends. None when there is no such tenant.
-pub async fn hold_access(tx: &mut Tx, user_id: UserId, tenant_id: TenantId) -> Result<Option<Access>> {
+pub async fn hold_access(
+    tx: &mut Tx,
+    user_id: UserId,
+    tenant_id: TenantId,
+) -> Result<Option<Access>> {
     sqlx::query_as!(
         Access,
         r#"select tenant_status as "tenant_status!", membership_status from auth.hold_access_of($1, $2)"#,

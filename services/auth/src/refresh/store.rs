@@ -53,7 +53,11 @@ pub async fn find_origin(app: &App, ctx: &RequestContext, hash: &[u8]) -> Result
         .bind(hash.to_vec())
         .optional()
         .await?;
-    Ok(row.map(|row| Origin { user_id: UserId(row.user_id), session_id: SessionId(row.session_id), tenant_id: row.bound_tenant.map(TenantId) }))
+    Ok(row.map(|row| Origin {
+        user_id: UserId(row.user_id),
+        session_id: SessionId(row.session_id),
+        tenant_id: row.bound_tenant.map(TenantId),
+    }))
 }
 
 /// The link with this hash and the one that follows it. The session must be held.
@@ -72,16 +76,28 @@ pub async fn get_with_successor(tx: &mut Tx, hash: &[u8]) -> Result<(Link, Optio
     .map_err(db::classify)?
     .into_iter();
     // The sweep may have removed an expired link a moment ago.
-    let link = links.next().ok_or_else(crate::access_tokens::invalid_token)?;
+    let link = links
+        .next()
+        .ok_or_else(crate::access_tokens::invalid_token)?;
     Ok((link, links.next()))
 }
 
 /// Uses up a link and puts its successor in place; `(now, expires)`.
-pub async fn rotate(tx: &mut Tx, link: &Link, next_id: Uuid, next_hash: &[u8], times: (DateTime<Utc>, DateTime<Utc>)) -> Result<()> {
-    sqlx::query!("update auth.refresh_tokens set used_at = $2 where id = $1 and used_at is null", link.id, times.0)
-        .execute(tx.conn())
-        .await
-        .map_err(db::classify)?;
+pub async fn rotate(
+    tx: &mut Tx,
+    link: &Link,
+    next_id: Uuid,
+    next_hash: &[u8],
+    times: (DateTime<Utc>, DateTime<Utc>),
+) -> Result<()> {
+    sqlx::query!(
+        "update auth.refresh_tokens set used_at = $2 where id = $1 and used_at is null",
+        link.id,
+        times.0
+    )
+    .execute(tx.conn())
+    .await
+    .map_err(db::classify)?;
     sqlx::query!(
         r#"insert into auth.refresh_tokens (id, hash, family_id, generation, session_id, bound_tenant, created_at, expires_at)
            select $2, $3, family_id, generation + 1, session_id, bound_tenant, $4, $5 from auth.refresh_tokens where id = $1"#,
@@ -117,7 +133,12 @@ pub async fn insert_first(tx: &mut Tx, first: &First, now: DateTime<Utc>) -> Res
 }
 
 /// Ends the live leaf of a session in a tenant, if there is one.
-pub async fn revoke_chain(tx: &mut Tx, session_id: SessionId, tenant_id: Option<TenantId>, now: DateTime<Utc>) -> Result<()> {
+pub async fn revoke_chain(
+    tx: &mut Tx,
+    session_id: SessionId,
+    tenant_id: Option<TenantId>,
+    now: DateTime<Utc>,
+) -> Result<()> {
     sqlx::query!(
         r#"update auth.refresh_tokens set revoked_at = $3
            where session_id = $1 and bound_tenant is not distinct from $2 and used_at is null and revoked_at is null"#,

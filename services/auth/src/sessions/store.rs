@@ -45,20 +45,34 @@ pub async fn insert_session(tx: &mut Tx, new: &NewSession, client: &ClientInfo) 
 
 /// The session, held until the transaction ends: whatever mints or revokes its tokens comes here first.
 pub async fn hold(tx: &mut Tx, session_id: SessionId) -> Result<Option<Session>> {
-    sqlx::query_as!(Session, "select expires_at, revoked_at from auth.sessions where id = $1 for update", session_id.0)
-        .fetch_optional(tx.conn())
-        .await
-        .map_err(db::classify)
+    sqlx::query_as!(
+        Session,
+        "select expires_at, revoked_at from auth.sessions where id = $1 for update",
+        session_id.0
+    )
+    .fetch_optional(tx.conn())
+    .await
+    .map_err(db::classify)
 }
 
 /// Ends one session and every refresh token of it; nothing changes when it has ended already.
-pub async fn revoke(tx: &mut Tx, session_id: SessionId, reason: &str, now: DateTime<Utc>) -> Result<()> {
+pub async fn revoke(
+    tx: &mut Tx,
+    session_id: SessionId,
+    reason: &str,
+    now: DateTime<Utc>,
+) -> Result<()> {
     hold(tx, session_id).await?;
     end(tx, &[session_id.0], reason, now).await
 }
 
 /// Ends every session of a person. Locks them in the order of their ids, so that two callers cannot wait for each other in a circle.
-pub async fn revoke_all(tx: &mut Tx, user_id: UserId, reason: &str, now: DateTime<Utc>) -> Result<()> {
+pub async fn revoke_all(
+    tx: &mut Tx,
+    user_id: UserId,
+    reason: &str,
+    now: DateTime<Utc>,
+) -> Result<()> {
     let live = sqlx::query_scalar!("select id from auth.sessions where user_id = $1 and revoked_at is null order by id for update", user_id.0)
         .fetch_all(tx.conn())
         .await
@@ -85,15 +99,23 @@ async fn end(tx: &mut Tx, sessions: &[Uuid], reason: &str, now: DateTime<Utc>) -
 
 /// The tenant that a person used last.
 pub async fn find_last_tenant(tx: &mut Tx, user_id: UserId) -> Result<Option<Uuid>> {
-    let row = sqlx::query_scalar!("select last_tenant from auth.users where id = $1", user_id.0)
-        .fetch_optional(tx.conn())
-        .await
-        .map_err(db::classify)?;
+    let row = sqlx::query_scalar!(
+        "select last_tenant from auth.users where id = $1",
+        user_id.0
+    )
+    .fetch_optional(tx.conn())
+    .await
+    .map_err(db::classify)?;
     Ok(row.flatten())
 }
 
 /// Remembers the tenant for the next sign-in.
-pub async fn update_last_tenant(tx: &mut Tx, user_id: UserId, tenant_id: Option<TenantId>, now: DateTime<Utc>) -> Result<()> {
+pub async fn update_last_tenant(
+    tx: &mut Tx,
+    user_id: UserId,
+    tenant_id: Option<TenantId>,
+    now: DateTime<Utc>,
+) -> Result<()> {
     sqlx::query!(
         "update auth.users set last_tenant = $2, updated_at = $3 where id = $1 and $2::uuid is not null and last_tenant is distinct from $2",
         user_id.0,
@@ -107,7 +129,11 @@ pub async fn update_last_tenant(tx: &mut Tx, user_id: UserId, tenant_id: Option<
 }
 
 /// Remembers the tenant that a session is in; true when it was another one.
-pub async fn update_session_tenant(tx: &mut Tx, session_id: SessionId, tenant_id: TenantId) -> Result<bool> {
+pub async fn update_session_tenant(
+    tx: &mut Tx,
+    session_id: SessionId,
+    tenant_id: TenantId,
+) -> Result<bool> {
     let done = sqlx::query!(
         "update auth.sessions set last_tenant = $2 where id = $1 and last_tenant is distinct from $2",
         session_id.0,

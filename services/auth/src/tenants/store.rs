@@ -65,7 +65,12 @@ pub async fn find_owner(tx: &mut Tx) -> Result<Option<UserId>> {
 }
 
 /// Makes a person a member with one built-in role.
-pub async fn insert_membership(tx: &mut Tx, user_id: UserId, role: &str, now: DateTime<Utc>) -> Result<()> {
+pub async fn insert_membership(
+    tx: &mut Tx,
+    user_id: UserId,
+    role: &str,
+    now: DateTime<Utc>,
+) -> Result<()> {
     let tenant_id = tx.tenant_id().0;
     sqlx::query!(
         "insert into auth.memberships (tenant_id, user_id, created_at, updated_at) values ($1, $2, $3, $3) on conflict do nothing",

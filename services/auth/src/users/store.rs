@@ -29,7 +29,16 @@ pub struct Identity {
 impl Identity {
     /// A new, unverified customer.
     pub fn new(id: UserId, email: String, name: String, locale: Locale) -> Self {
-        Self { id, email, name, locale, verified: false, suspended: false, platform_role: None, last_tenant: None }
+        Self {
+            id,
+            email,
+            name,
+            locale,
+            verified: false,
+            suspended: false,
+            platform_role: None,
+            last_tenant: None,
+        }
     }
 }
 
@@ -48,7 +57,17 @@ impl Account {
     /// Who acts in a session of this account.
     pub fn principal(&self, session_id: SessionId) -> Principal {
         let (user_id, session_id) = (self.user_id, Some(session_id));
-        if self.platform { Principal::Platform { user_id, session_id } } else { Principal::User { user_id, session_id } }
+        if self.platform {
+            Principal::Platform {
+                user_id,
+                session_id,
+            }
+        } else {
+            Principal::User {
+                user_id,
+                session_id,
+            }
+        }
     }
 }
 
@@ -93,7 +112,11 @@ impl From<Row> for Identity {
 }
 
 fn locale(tag: &str) -> Locale {
-    if tag == Locale::PtBr.as_str() { Locale::PtBr } else { Locale::En }
+    if tag == Locale::PtBr.as_str() {
+        Locale::PtBr
+    } else {
+        Locale::En
+    }
 }
 
 /// Whether the identity is new; nothing happens when the address is taken.
@@ -149,7 +172,8 @@ pub async fn hold_identity_by_email(tx: &mut Tx, email: &str) -> Result<Identity
     .await
     .map_err(db::classify)?;
     // Identities are never deleted by this service, so the row that took the address is there.
-    row.map(Identity::from).ok_or_else(|| Error::internal("an address is taken by nobody"))
+    row.map(Identity::from)
+        .ok_or_else(|| Error::internal("an address is taken by nobody"))
 }
 
 /// What signing in with an address needs.
@@ -170,20 +194,39 @@ pub async fn find_account(tx: &mut Tx, email: &str, now: DateTime<Utc>) -> Resul
     .fetch_optional(tx.conn())
     .await
     .map_err(db::classify)?;
-    Ok(row.map(|row| Account { user_id: UserId(row.id), password_hash: row.password_hash, platform: row.platform }))
+    Ok(row.map(|row| Account {
+        user_id: UserId(row.id),
+        password_hash: row.password_hash,
+        platform: row.platform,
+    }))
 }
 
 /// Stores a password for a person who has none.
-pub async fn insert_credentials(tx: &mut Tx, user_id: UserId, password_hash: &str, now: DateTime<Utc>) -> Result<()> {
-    sqlx::query!("insert into auth.credentials (user_id, password_hash, updated_at) values ($1, $2, $3)", user_id.0, password_hash, now)
-        .execute(tx.conn())
-        .await
-        .map_err(db::classify)?;
+pub async fn insert_credentials(
+    tx: &mut Tx,
+    user_id: UserId,
+    password_hash: &str,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    sqlx::query!(
+        "insert into auth.credentials (user_id, password_hash, updated_at) values ($1, $2, $3)",
+        user_id.0,
+        password_hash,
+        now
+    )
+    .execute(tx.conn())
+    .await
+    .map_err(db::classify)?;
     Ok(())
 }
 
 /// Makes a person platform staff, whose address the operator vouches for.
-pub async fn update_platform_role(tx: &mut Tx, user_id: UserId, role: &str, now: DateTime<Utc>) -> Result<()> {
+pub async fn update_platform_role(
+    tx: &mut Tx,
+    user_id: UserId,
+    role: &str,
+    now: DateTime<Utc>,
+) -> Result<()> {
     sqlx::query!(
         "update auth.users set platform_role = $2, email_verified_at = $3, updated_at = $3 where id = $1",
         user_id.0,
@@ -197,7 +240,12 @@ pub async fn update_platform_role(tx: &mut Tx, user_id: UserId, role: &str, now:
 }
 
 /// Stores a sign-up; `(created, expires)`.
-pub async fn insert_attempt(tx: &mut Tx, attempt: &Attempt, token_hash: &[u8], times: (DateTime<Utc>, DateTime<Utc>)) -> Result<()> {
+pub async fn insert_attempt(
+    tx: &mut Tx,
+    attempt: &Attempt,
+    token_hash: &[u8],
+    times: (DateTime<Utc>, DateTime<Utc>),
+) -> Result<()> {
     sqlx::query!(
         r#"insert into auth.email_verifications (id, user_id, token_hash, password_hash, name, locale, created_at, expires_at)
            values ($1, $2, $3, $4, $5, $6, $7, $8)"#,
@@ -218,15 +266,22 @@ pub async fn insert_attempt(tx: &mut Tx, attempt: &Attempt, token_hash: &[u8], t
 
 /// Whose link a token belongs to, used or not.
 pub async fn find_attempt_user(tx: &mut Tx, token_hash: &[u8]) -> Result<Option<UserId>> {
-    let row = sqlx::query_scalar!("select user_id from auth.email_verifications where token_hash = $1", token_hash)
-        .fetch_optional(tx.conn())
-        .await
-        .map_err(db::classify)?;
+    let row = sqlx::query_scalar!(
+        "select user_id from auth.email_verifications where token_hash = $1",
+        token_hash
+    )
+    .fetch_optional(tx.conn())
+    .await
+    .map_err(db::classify)?;
     Ok(row.map(UserId))
 }
 
 /// Uses up a token that is unused and has not expired.
-pub async fn use_attempt(tx: &mut Tx, token_hash: &[u8], now: DateTime<Utc>) -> Result<Option<Attempt>> {
+pub async fn use_attempt(
+    tx: &mut Tx,
+    token_hash: &[u8],
+    now: DateTime<Utc>,
+) -> Result<Option<Attempt>> {
     let row = sqlx::query!(
         r#"update auth.email_verifications set used_at = $2
            where token_hash = $1 and used_at is null and expires_at > $2
@@ -248,19 +303,31 @@ pub async fn use_attempt(tx: &mut Tx, token_hash: &[u8], now: DateTime<Utc>) -> 
 
 /// Ends every other link of the person.
 pub async fn close_attempts(tx: &mut Tx, user_id: UserId, now: DateTime<Utc>) -> Result<()> {
-    sqlx::query!("update auth.email_verifications set used_at = $2 where user_id = $1 and used_at is null", user_id.0, now)
-        .execute(tx.conn())
-        .await
-        .map_err(db::classify)?;
+    sqlx::query!(
+        "update auth.email_verifications set used_at = $2 where user_id = $1 and used_at is null",
+        user_id.0,
+        now
+    )
+    .execute(tx.conn())
+    .await
+    .map_err(db::classify)?;
     Ok(())
 }
 
 /// Lets a link live until `expires_at`; false when it is used or gone.
-pub async fn renew_attempt(tx: &mut Tx, attempt_id: Uuid, expires_at: DateTime<Utc>) -> Result<bool> {
-    let done = sqlx::query!("update auth.email_verifications set expires_at = $2 where id = $1 and used_at is null", attempt_id, expires_at)
-        .execute(tx.conn())
-        .await
-        .map_err(db::classify)?;
+pub async fn renew_attempt(
+    tx: &mut Tx,
+    attempt_id: Uuid,
+    expires_at: DateTime<Utc>,
+) -> Result<bool> {
+    let done = sqlx::query!(
+        "update auth.email_verifications set expires_at = $2 where id = $1 and used_at is null",
+        attempt_id,
+        expires_at
+    )
+    .execute(tx.conn())
+    .await
+    .map_err(db::classify)?;
     Ok(done.rows_affected() == 1)
 }
 

@@ -1,0 +1,14 @@
+//! The auth service over its real port, on a real PostgreSQL.
+
+mod access;
+mod guessing;
+mod news;
+mod refresh;
+mod refresh_races;
+mod service;
+mod sign_in;
+mod sign_up;
+mod tenancy;
+mod tenants;
+mod tokens;
+mod worker;
