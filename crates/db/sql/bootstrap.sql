@@ -75,14 +75,6 @@ begin
   execute format('revoke create on schema %I from %I', schema_name, schema_name || '_definer');
 end $$;
 
--- Wakes the relay of the schema at commit. One notification per transaction, since equal ones are folded into one.
-create or replace function app.wake_relay() returns trigger
-language plpgsql set search_path = '' as $$
-begin
-  perform pg_catalog.pg_notify('outbox_' || tg_table_schema, '');
-  return null;
-end $$;
-
 -- Creates the tables that db keeps in every service's schema. Called by the owner in its first migration.
 create or replace function app.install_service_tables(s text) returns void
 language plpgsql set search_path = '' as $$
@@ -107,7 +99,6 @@ begin
   $sql$, s);
   perform app.protect(format('%I.outbox', s)::regclass);
   execute format('create policy relay on %I.outbox to %I using (true)', s, relay_role);
-  execute format('create trigger wake after insert on %I.outbox for each statement execute function app.wake_relay()', s);
   execute format('grant insert on %I.outbox to %I', s, app_role);
   execute format('grant select, delete on %I.outbox to %I', s, relay_role);
 
@@ -205,7 +196,6 @@ begin
   execute format('grant select, insert, update on app.gate_exceptions to %I', o);
   execute format('grant select on app.services to %I', o);
   execute format('grant execute on function app.tid(), app.no_tenant() to %I, %I, %I, %I', o, a, r, d);
-  execute format('grant execute on function app.wake_relay() to %I, %I', o, a);
   execute format('grant execute on function app.protect(regclass), app.run_as_definer(regprocedure), app.install_service_tables(text), app.except_from_gate(text, text, text, date) to %I', o);
 end $$;
 

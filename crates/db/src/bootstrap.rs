@@ -29,7 +29,12 @@ impl ServiceRoles {
     /// The same password for the three roles that can log in: for laptops and tests.
     pub fn with_one_password(service: &str, password: &str) -> Self {
         let password = || SecretString::from(password.to_owned());
-        Self { service: service.to_owned(), owner_password: password(), app_password: password(), relay_password: password() }
+        Self {
+            service: service.to_owned(),
+            owner_password: password(),
+            app_password: password(),
+            relay_password: password(),
+        }
     }
 }
 
@@ -38,13 +43,21 @@ pub async fn bootstrap(admin_url: &str, services: &[ServiceRoles]) -> Result<(),
     for service in services {
         checked_name(&service.service)?;
     }
-    let options = options("the superuser's database url", admin_url)?.application_name("bootstrap").disable_statement_logging();
-    let mut connection = options.connect().await.map_err(SetupError::server("while connecting to PostgreSQL as a superuser"))?;
+    let options = options("the superuser's database url", admin_url)?
+        .application_name("bootstrap")
+        .disable_statement_logging();
+    let mut connection = options.connect().await.map_err(SetupError::server(
+        "while connecting to PostgreSQL as a superuser",
+    ))?;
     let mut attempts = 1;
     let done = loop {
         match run(&mut connection, services).await {
             Err(error) if attempts < ATTEMPTS && is_race(&error) => attempts += 1,
-            done => break done.map_err(SetupError::server("while preparing the database (this needs a superuser)")),
+            done => {
+                break done.map_err(SetupError::server(
+                    "while preparing the database (this needs a superuser)",
+                ));
+            }
         }
     };
     drop(connection.close().await);

@@ -8,28 +8,48 @@ use std::time::Duration;
 ///
 /// Unique violations become `Exists`; a use case that wants to say more asks [`unique_violation`] first. The driver's error stays as the cause, for the log.
 pub fn classify(error: sqlx::Error) -> Error {
+    crate::metrics::failed(&error);
     if is_unreachable(&error) {
         return Error::unavailable("database", error);
     }
-    let Some(code) = error.as_database_error().and_then(DatabaseError::code).map(std::borrow::Cow::into_owned) else {
+    let Some(code) = error
+        .as_database_error()
+        .and_then(DatabaseError::code)
+        .map(std::borrow::Cow::into_owned)
+    else {
         return broken(error);
     };
     match code.as_str() {
         // query_canceled by statement_timeout, and the two transaction timeouts.
-        "57014" | "25P03" | "25P04" => {
-            Error::new(ErrorCode::DeadlineExceeded, "database.timeout", "the operation took too long").caused_by(error)
-        }
+        "57014" | "25P03" | "25P04" => Error::new(
+            ErrorCode::DeadlineExceeded,
+            "database.timeout",
+            "the operation took too long",
+        )
+        .caused_by(error),
         // serialization_failure, deadlock_detected, lock_not_available.
-        "40001" | "40P01" | "55P03" => Error::conflict("database.contention", "somebody else is changing the same thing; try again")
-            .with_retry_after(Duration::from_secs(1))
-            .caused_by(error),
-        "23505" => Error::exists("database.duplicate", "something with this value exists already").caused_by(error),
+        "40001" | "40P01" | "55P03" => Error::conflict(
+            "database.contention",
+            "somebody else is changing the same thing; try again",
+        )
+        .with_retry_after(Duration::from_secs(1))
+        .caused_by(error),
+        "23505" => Error::exists(
+            "database.duplicate",
+            "something with this value exists already",
+        )
+        .caused_by(error),
         _ => broken(error),
     }
 }
 
 fn broken(error: sqlx::Error) -> Error {
-    Error::new(ErrorCode::DatabaseError, "database.error", "something went wrong on our side").caused_by(error)
+    Error::new(
+        ErrorCode::DatabaseError,
+        "database.error",
+        "something went wrong on our side",
+    )
+    .caused_by(error)
 }
 
 /// The name of the unique constraint or index that a statement violated.
@@ -44,16 +64,27 @@ pub fn foreign_key_violation(error: &sqlx::Error) -> Option<&str> {
 
 fn violated<'e>(error: &'e sqlx::Error, code: &str) -> Option<&'e str> {
     let error = error.as_database_error()?;
-    if error.code().as_deref() == Some(code) { error.constraint() } else { None }
+    if error.code().as_deref() == Some(code) {
+        error.constraint()
+    } else {
+        None
+    }
 }
 
 /// Whether the server is down, going down, full, a read-only replica, or could not be asked in time.
 pub(crate) fn is_unreachable(error: &sqlx::Error) -> bool {
     match error {
-        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => true,
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed => true,
         sqlx::Error::Database(error) => error.code().is_some_and(|code| {
             // 08 connection, 53 out of a resource, 57P0x shutting down or starting, 25006 a server that takes no writes.
-            code.starts_with("08") || code.starts_with("53") || code.starts_with("57P0") || code == "25006"
+            code.starts_with("08")
+                || code.starts_with("53")
+                || code.starts_with("57P0")
+                || code == "25006"
         }),
         _ => false,
     }
@@ -64,7 +95,9 @@ pub(crate) fn is_broken_connection(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_) | sqlx::Error::Protocol(_) => true,
         // 57P01..57P03: the server ended the session; 25P03: so did idle_in_transaction_session_timeout.
-        sqlx::Error::Database(error) => error.code().is_some_and(|code| code.starts_with("57P0") || code.starts_with("08") || code == "25P03"),
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
+            code.starts_with("57P0") || code.starts_with("08") || code == "25P03"
+        }),
         _ => false,
     }
 }
@@ -79,7 +112,11 @@ mod tests {
         let error = classify(sqlx::Error::PoolTimedOut);
         assert_eq!(error.code(), Code::Unavailable);
         assert_eq!(error.retry_after(), Some(Duration::from_secs(1)));
-        assert!(error.chain().contains("database") && error.chain().contains("pool timed out"), "{}", error.chain());
+        assert!(
+            error.chain().contains("database") && error.chain().contains("pool timed out"),
+            "{}",
+            error.chain()
+        );
     }
 
     #[test]

@@ -34,7 +34,11 @@ impl Config {
     pub fn read(reader: &mut Reader, service: &str) -> Self {
         let prefix = service.to_ascii_uppercase();
         let schema = service.to_ascii_lowercase();
-        let url = |role: &str| format!("connection string of the role {schema}_{role}, postgres://{schema}_{role}:password@host:5432/database");
+        let url = |role: &str| {
+            format!(
+                "connection string of the role {schema}_{role}, postgres://{schema}_{role}:password@host:5432/database"
+            )
+        };
         Self {
             url: reader.secret(&format!("{prefix}_DB_URL"), &url("app")),
             relay_url: reader.secret(&format!("{prefix}_DB_RELAY_URL"), &url("relay")),

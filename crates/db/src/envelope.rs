@@ -68,7 +68,11 @@ impl Envelope {
     pub(crate) fn encode(&self) -> Result<String> {
         let text = serde_json::to_string(self).map_err(Error::internal)?;
         if text.len() > ENVELOPE_BYTES_MAX {
-            let problem = format!("event {} has {} bytes, more than {ENVELOPE_BYTES_MAX}: send a reference instead", self.event_type, text.len());
+            let problem = format!(
+                "event {} has {} bytes, more than {ENVELOPE_BYTES_MAX}: send a reference instead",
+                self.event_type,
+                text.len()
+            );
             return Err(Error::internal(problem));
         }
         Ok(text)

@@ -24,7 +24,9 @@ pub async fn check(connection: &mut PgConnection) -> Result<Vec<Finding>, sqlx::
     let mut savepoint = connection.begin().await?;
     // Expressions are printed relative to the search path, and the rules compare texts.
     savepoint.execute("set local search_path = ''").await?;
-    let findings = sqlx::query_as(AssertSqlSafe(SQL)).fetch_all(&mut *savepoint).await?;
+    let findings = sqlx::query_as(AssertSqlSafe(SQL))
+        .fetch_all(&mut *savepoint)
+        .await?;
     savepoint.rollback().await?;
     Ok(findings)
 }

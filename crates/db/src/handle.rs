@@ -6,6 +6,7 @@ use std::time::Duration;
 use kernel::{Clock, Error, ErrorCode, Ids, RequestContext, Result, TenantId};
 use secrecy::ExposeSecret as _;
 use sqlx::Executor as _;
+use tracing::Instrument as _;
 
 use crate::classify::classify;
 use crate::config::Config;
@@ -14,6 +15,7 @@ use crate::read::Read;
 use crate::setup::{checked_name, options};
 use crate::statements::Statements;
 use crate::tx::Tx;
+use crate::wake::Wake;
 
 /// The statement timeout of the runtime roles; a request that has less time left gets less.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -32,6 +34,7 @@ pub(crate) struct Inner {
     pub(crate) clock: Clock,
     pub(crate) schema: String,
     pub(crate) statements: Statements,
+    pub(crate) wake: Wake,
 }
 
 impl Db {
@@ -41,7 +44,8 @@ impl Db {
     /// A server that is down is no failure: each use answers `Unavailable` until it is back, and [`Db::ping`] tells readiness.
     pub async fn connect(config: &Config, ids: Ids, clock: Clock) -> Result<Self> {
         let schema = checked_name(&config.schema)?;
-        let options = options("the database url", config.url.expose_secret())?.application_name(schema);
+        let options =
+            options("the database url", config.url.expose_secret())?.application_name(schema);
         match pool::examine(&options, schema).await {
             Ok(()) => {}
             Err(error) if error.is_unreachable() => {
@@ -50,7 +54,15 @@ impl Db {
             Err(error) => return Err(error.into()),
         }
         let pool = Pool::new(options, config.pool_max.max(1), config.acquire_timeout);
-        Ok(Self(Arc::new(Inner { pool, ids, clock, schema: schema.to_owned(), statements: Statements::new(schema) })))
+        crate::metrics::watch(&pool, schema);
+        Ok(Self(Arc::new(Inner {
+            pool,
+            ids,
+            clock,
+            schema: schema.to_owned(),
+            statements: Statements::new(schema),
+            wake: Wake::new(schema),
+        })))
     }
 
     /// Opens a transaction within the caller's tenant, in one round trip. `TENANT_REQUIRED` without one.
@@ -87,7 +99,9 @@ impl Db {
                     self.0.pool.keep(lease);
                     return Ok(());
                 }
-                Err(error) if crate::classify::is_broken_connection(&error) && tries > 0 => tries -= 1,
+                Err(error) if crate::classify::is_broken_connection(&error) && tries > 0 => {
+                    tries -= 1
+                }
                 Err(error) => return Err(classify(error)),
             }
         }
@@ -96,13 +110,14 @@ impl Db {
     /// Removes expired idempotency keys and the memory of old events, of all tenants. Answers how many rows; call again while it is not zero.
     pub async fn sweep_expired(&self, ctx: &RequestContext) -> Result<u64> {
         let mut tx = self.across_tenants(ctx, "expiry knows no tenant").await?;
-        let removed: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(self.0.statements.sweep.as_str()))
-            .bind(self.0.clock.now())
-            .bind(INBOX_DAYS)
-            .bind(SWEEP_ROWS)
-            .fetch_one(tx.conn())
-            .await
-            .map_err(classify)?;
+        let removed: i64 =
+            sqlx::query_scalar(sqlx::AssertSqlSafe(self.0.statements.sweep.as_str()))
+                .bind(self.0.clock.now())
+                .bind(INBOX_DAYS)
+                .bind(SWEEP_ROWS)
+                .fetch_one(tx.conn())
+                .await
+                .map_err(classify)?;
         tx.commit().await?;
         Ok(removed.unsigned_abs())
     }
@@ -127,13 +142,27 @@ impl Db {
         if let Some(deadline) = ctx.deadline() {
             let left = deadline.saturating_duration_since(self.0.clock.instant());
             if left.is_zero() {
-                return Err(Error::new(ErrorCode::DeadlineExceeded, "request.deadline", "the operation took too long"));
+                return Err(Error::new(
+                    ErrorCode::DeadlineExceeded,
+                    "request.deadline",
+                    "the operation took too long",
+                ));
             }
             if left < STATEMENT_TIMEOUT {
-                statement.push_str(&format!("; SET LOCAL statement_timeout = {}", left.as_millis().max(1)));
+                statement.push_str(&format!(
+                    "; SET LOCAL statement_timeout = {}",
+                    left.as_millis().max(1)
+                ));
             }
         }
-        let begun = self.0.pool.begin(statement).await.map_err(classify)?;
-        Ok(Tx::new(self.clone(), ctx.clone(), tenant_id, begun))
+        let span = tracing::info_span!(
+            "db.transaction",
+            otel.kind = "client",
+            db.system.name = "postgresql",
+            db.namespace = self.0.schema,
+        );
+        let begun = self.0.pool.begin(statement).instrument(span.clone()).await;
+        let begun = begun.map_err(classify)?;
+        Ok(Tx::new(self.clone(), ctx.clone(), tenant_id, begun, span))
     }
 }

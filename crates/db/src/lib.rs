@@ -12,6 +12,7 @@ mod classify;
 mod config;
 mod envelope;
 mod handle;
+mod metrics;
 mod migrate;
 mod once;
 mod outbox;
@@ -20,6 +21,7 @@ mod read;
 mod setup;
 mod statements;
 mod tx;
+mod wake;
 
 pub use bootstrap::{ServiceRoles, bootstrap};
 pub use classify::{classify, foreign_key_violation, unique_violation};

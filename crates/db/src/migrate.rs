@@ -21,8 +21,12 @@ const PATIENCE_LAST: Duration = Duration::from_secs(10);
 /// version of the program must be able to start on it.
 pub async fn migrate(owner_url: &str, migrator: &Migrator, schema: &str) -> Result<(), SetupError> {
     let schema = checked_name(schema)?;
-    let options = options("the owner's database url", owner_url)?.application_name("migrate").disable_statement_logging();
-    let mut connection = options.connect().await.map_err(SetupError::server("while connecting to PostgreSQL as the owner of the schema"))?;
+    let options = options("the owner's database url", owner_url)?
+        .application_name("migrate")
+        .disable_statement_logging();
+    let mut connection = options.connect().await.map_err(SetupError::server(
+        "while connecting to PostgreSQL as the owner of the schema",
+    ))?;
     let done = run(&mut connection, migrator, schema).await;
     // Closing also gives the lock back.
     drop(connection.close().await);
@@ -30,7 +34,12 @@ pub async fn migrate(owner_url: &str, migrator: &Migrator, schema: &str) -> Resu
 }
 
 /// Like [`migrate`], for `MIGRATE_ON_STARTUP`: waits for a server that is not up yet, until `shutdown` (requirement DB-09).
-pub async fn migrate_with_patience(owner_url: &str, migrator: &Migrator, schema: &str, shutdown: &Shutdown) -> Result<(), SetupError> {
+pub async fn migrate_with_patience(
+    owner_url: &str,
+    migrator: &Migrator,
+    schema: &str,
+    shutdown: &Shutdown,
+) -> Result<(), SetupError> {
     let mut pause = PATIENCE_FIRST;
     loop {
         match migrate(owner_url, migrator, schema).await {
@@ -44,18 +53,27 @@ pub async fn migrate_with_patience(owner_url: &str, migrator: &Migrator, schema:
     }
 }
 
-async fn run(connection: &mut PgConnection, migrator: &Migrator, schema: &str) -> Result<(), SetupError> {
+async fn run(
+    connection: &mut PgConnection,
+    migrator: &Migrator,
+    schema: &str,
+) -> Result<(), SetupError> {
     let locking = "while waiting for another migration to finish";
     // The lock is ours rather than sqlx's: theirs is one for the whole database, and waiting for it would run into the role's timeouts.
     let lock = format!(
         "set statement_timeout = 0; set lock_timeout = 0; \
          select pg_advisory_lock(hashtextextended('migrate {schema}', 0)); set lock_timeout = '{LOCK_TIMEOUT}'"
     );
-    connection.execute(sqlx::raw_sql(AssertSqlSafe(lock))).await.map_err(SetupError::server(locking))?;
+    connection
+        .execute(sqlx::raw_sql(AssertSqlSafe(lock)))
+        .await
+        .map_err(SetupError::server(locking))?;
     let mut ours = Migrator::with_migrations(migrator.iter().cloned().collect());
     ours.set_locking(false).set_ignore_missing(true);
     ours.dangerous_set_table_name(format!("{schema}.migrations"));
-    ours.run_direct(None, connection, false).await.map_err(|error| explain(schema, error))
+    ours.run_direct(None, connection, false)
+        .await
+        .map_err(|error| explain(schema, error))
 }
 
 fn explain(schema: &str, error: MigrateError) -> SetupError {
@@ -71,7 +89,14 @@ fn explain(schema: &str, error: MigrateError) -> SetupError {
     if let MigrateError::Execute(sqlx::Error::Io(_)) = &error
         && let MigrateError::Execute(source) = error
     {
-        return SetupError::Server { doing: "while migrating", source };
+        return SetupError::Server {
+            doing: "while migrating",
+            source,
+        };
     }
-    SetupError::Migration { schema: schema.to_owned(), what, source: Some(Box::new(error)) }
+    SetupError::Migration {
+        schema: schema.to_owned(),
+        what,
+        source: Some(Box::new(error)),
+    }
 }

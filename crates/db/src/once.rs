@@ -39,8 +39,13 @@ impl Db {
     /// Without an `Idempotency-Key` in `ctx` it is always `Fresh`. With one: a repetition gets the stored answer (and `ctx` is marked as replayed), the same key with another
     /// request `IDEMPOTENCY_KEY_REUSED`. While the first is still running, a repetition waits for it as long as the lock timeout allows, then gets `CONFLICT` with a time to wait.
     /// The key is stored with the effect: finish by [`Tx::commit_with`]. A command that fails stores nothing.
-    pub async fn once<R: prost::Message + Default>(&self, ctx: &RequestContext, request: &impl prost::Message) -> Result<Once<R>> {
-        self.once_of(ctx, ctx.tenant_id().unwrap_or(TenantId::PLATFORM), request).await
+    pub async fn once<R: prost::Message + Default>(
+        &self,
+        ctx: &RequestContext,
+        request: &impl prost::Message,
+    ) -> Result<Once<R>> {
+        self.once_of(ctx, ctx.tenant_id().unwrap_or(TenantId::PLATFORM), request)
+            .await
     }
 
     /// Like [`Db::once`], within `tenant_id`. See [`Db::tenant_of`] for who may.
@@ -56,11 +61,18 @@ impl Db {
         };
         if key.is_empty() || key.chars().count() > KEY_CHARS_MAX {
             let message = format!("an idempotency key has 1 to {KEY_CHARS_MAX} characters");
-            return Err(Error::invalid(vec![Violation::new("Idempotency-Key", "idempotency_key.length", message).with("max", KEY_CHARS_MAX)]));
+            return Err(Error::invalid(vec![
+                Violation::new("Idempotency-Key", "idempotency_key.length", message)
+                    .with("max", KEY_CHARS_MAX),
+            ]));
         }
         let fingerprint = fingerprint(ctx, request);
-        let reservation =
-            Reservation { tenant_id, actor_id: ctx.principal().id().unwrap_or(Uuid::nil()), handler: ctx.method().to_owned(), key: key.to_owned() };
+        let reservation = Reservation {
+            tenant_id,
+            actor_id: ctx.principal().id().unwrap_or(Uuid::nil()),
+            handler: ctx.method().to_owned(),
+            key: key.to_owned(),
+        };
         if tx.reserve(&reservation, &fingerprint).await? {
             tx.reservation = Some(reservation);
             return Ok(Once::Fresh(tx));
@@ -75,7 +87,9 @@ impl Db {
             ));
         }
         ctx.mark_replayed();
-        R::decode(answer.as_slice()).map(Once::Replay).map_err(|e| Error::internal(e).context("while reading a stored answer"))
+        R::decode(answer.as_slice())
+            .map(Once::Replay)
+            .map_err(|e| Error::internal(e).context("while reading a stored answer"))
     }
 }
 
@@ -94,40 +108,57 @@ impl Tx {
             .execute(self.conn())
             .await
             .map_err(|error| {
-                let still_running = error.as_database_error().and_then(|e| e.code()).as_deref() == Some("55P03");
-                if still_running { running().caused_by(error) } else { classify(error) }
+                let still_running =
+                    error.as_database_error().and_then(|e| e.code()).as_deref() == Some("55P03");
+                if still_running {
+                    running().caused_by(error)
+                } else {
+                    classify(error)
+                }
             })?;
         Ok(done.rows_affected() == 1)
     }
 
     async fn find(&mut self, reservation: &Reservation) -> Result<(Vec<u8>, Vec<u8>)> {
         let db = self.db().clone();
-        let found: Option<(Vec<u8>, Option<Vec<u8>>)> = sqlx::query_as(AssertSqlSafe(db.0.statements.find_key.as_str()))
-            .bind(self.tenant_id().uuid())
-            .bind(reservation.actor_id)
-            .bind(&reservation.handler)
-            .bind(&reservation.key)
-            .fetch_optional(self.conn())
-            .await
-            .map_err(classify)?;
+        let found: Option<(Vec<u8>, Option<Vec<u8>>)> =
+            sqlx::query_as(AssertSqlSafe(db.0.statements.find_key.as_str()))
+                .bind(self.tenant_id().uuid())
+                .bind(reservation.actor_id)
+                .bind(&reservation.handler)
+                .bind(&reservation.key)
+                .fetch_optional(self.conn())
+                .await
+                .map_err(classify)?;
         // Gone between the two statements: its holder rolled back or it was swept. The client's retry will run it.
         let (fingerprint, answer) = found.ok_or_else(running)?;
         Ok((fingerprint, answer.unwrap_or_default()))
     }
 
     pub(crate) async fn store_answer(&mut self, answer: Vec<u8>) -> Result<()> {
-        let Some(reservation) = self.reservation.take() else { return Ok(()) };
+        let Some(reservation) = self.reservation.take() else {
+            return Ok(());
+        };
         let db = self.db().clone();
-        self.on_key(&db.0.statements.store_answer, &reservation, Some(answer)).await
+        self.on_key(&db.0.statements.store_answer, &reservation, Some(answer))
+            .await
     }
 
     pub(crate) async fn forget_key(&mut self) -> Result<()> {
-        let Some(reservation) = self.reservation.take() else { return Ok(()) };
+        let Some(reservation) = self.reservation.take() else {
+            return Ok(());
+        };
         let db = self.db().clone();
-        self.on_key(&db.0.statements.release_key, &reservation, None).await
+        self.on_key(&db.0.statements.release_key, &reservation, None)
+            .await
     }
 
-    async fn on_key(&mut self, statement: &str, reservation: &Reservation, answer: Option<Vec<u8>>) -> Result<()> {
+    async fn on_key(
+        &mut self,
+        statement: &str,
+        reservation: &Reservation,
+        answer: Option<Vec<u8>>,
+    ) -> Result<()> {
         let mut query = sqlx::query(AssertSqlSafe(statement))
             .bind(self.tenant_id().uuid())
             .bind(reservation.actor_id)
@@ -142,7 +173,11 @@ impl Tx {
 }
 
 fn running() -> Error {
-    Error::conflict("idempotency.in_progress", "the same command is still running; try again shortly").with_retry_after(Duration::from_secs(1))
+    Error::conflict(
+        "idempotency.in_progress",
+        "the same command is still running; try again shortly",
+    )
+    .with_retry_after(Duration::from_secs(1))
 }
 
 /// The request as the service reads it, so that two spellings of the same JSON count as the same request.

@@ -58,7 +58,9 @@ impl Outbox {
     pub fn connect(config: &Config) -> Result<Self> {
         let schema = checked_name(&config.schema)?.to_owned();
         let options = options("the relay's database url", config.relay_url.expose_secret())?;
-        let options = options.application_name(&format!("{schema} relay")).disable_statement_logging();
+        let options = options
+            .application_name(&format!("{schema} relay"))
+            .disable_statement_logging();
         Ok(Self { options, schema })
     }
 
@@ -97,10 +99,11 @@ impl Outbox {
             .connect_lazy_with(self.options.clone());
         let mut session = PgListener::connect_with(&pool).await?;
         session.eager_reconnect(false);
-        let leads: bool = sqlx::query_scalar("select pg_try_advisory_lock(hashtextextended('relay ' || $1, 0))")
-            .bind(&self.schema)
-            .fetch_one(&mut session)
-            .await?;
+        let leads: bool =
+            sqlx::query_scalar("select pg_try_advisory_lock(hashtextextended('relay ' || $1, 0))")
+                .bind(&self.schema)
+                .fetch_one(&mut session)
+                .await?;
         if !leads {
             return Ok(None);
         }
@@ -108,7 +111,9 @@ impl Outbox {
         let schema = &self.schema;
         Ok(Some(Leader {
             session,
-            read: format!("select seq, id, type, subject, tenant_id, envelope::text as envelope from {schema}.outbox order by seq limit $1"),
+            read: format!(
+                "select seq, id, type, subject, tenant_id, envelope::text as envelope from {schema}.outbox order by seq limit $1"
+            ),
             delete: format!("delete from {schema}.outbox where seq = any($1)"),
             count: format!(
                 "select (select count(*) from (select from {schema}.outbox limit {BACKLOG_ROWS_MAX}) as rows), \
@@ -130,12 +135,20 @@ impl Leader {
     /// The first `limit` waiting events, in the order of their commits as far as they depend on each other. Asking again before [`Leader::done`] gives the same ones.
     pub async fn batch(&mut self, limit: u16) -> Result<Vec<OutboxRow>> {
         // Always from the beginning: a transaction that took its number earlier may commit later.
-        sqlx::query_as(AssertSqlSafe(self.read.as_str())).bind(i64::from(limit)).fetch_all(&mut self.session).await.map_err(classify)
+        sqlx::query_as(AssertSqlSafe(self.read.as_str()))
+            .bind(i64::from(limit))
+            .fetch_all(&mut self.session)
+            .await
+            .map_err(classify)
     }
 
     /// Removes what the broker has confirmed.
     pub async fn done(&mut self, seqs: &[i64]) -> Result<()> {
-        sqlx::query(AssertSqlSafe(self.delete.as_str())).bind(seqs).execute(&mut self.session).await.map_err(classify)?;
+        sqlx::query(AssertSqlSafe(self.delete.as_str()))
+            .bind(seqs)
+            .execute(&mut self.session)
+            .await
+            .map_err(classify)?;
         Ok(())
     }
 
@@ -146,7 +159,9 @@ impl Leader {
                 while self.session.next_buffered().is_some() {}
                 Ok(())
             }
-            Ok(Ok(None)) => Err(classify(sqlx::Error::Io(std::io::ErrorKind::ConnectionAborted.into()))),
+            Ok(Ok(None)) => Err(classify(sqlx::Error::Io(
+                std::io::ErrorKind::ConnectionAborted.into(),
+            ))),
             Ok(Err(error)) => Err(classify(error)),
             Err(_) => Ok(()),
         }
@@ -154,7 +169,10 @@ impl Leader {
 
     /// How much waits, for metrics.
     pub async fn backlog(&mut self) -> Result<Backlog> {
-        let (rows, oldest) = sqlx::query_as(AssertSqlSafe(self.count.as_str())).fetch_one(&mut self.session).await.map_err(classify)?;
+        let (rows, oldest) = sqlx::query_as(AssertSqlSafe(self.count.as_str()))
+            .fetch_one(&mut self.session)
+            .await
+            .map_err(classify)?;
         Ok(Backlog { rows, oldest })
     }
 }

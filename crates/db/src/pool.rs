@@ -9,7 +9,10 @@ use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
-use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, Postgres, Row as _, SqlSafeStr as _, Transaction};
+use sqlx::{
+    AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, Postgres, Row as _,
+    SqlSafeStr as _, Transaction,
+};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::classify::is_broken_connection;
@@ -91,28 +94,60 @@ impl Pool {
                 Box::pin(async move {
                     match unfit_because(connection).await? {
                         None => Ok(()),
-                        Some(why) => Err(sqlx::Error::Configuration(noted.get_or_init(|| why).clone().into())),
+                        Some(why) => Err(sqlx::Error::Configuration(
+                            noted.get_or_init(|| why).clone().into(),
+                        )),
                     }
                 })
             })
             .after_release(|connection, _| {
-                Box::pin(async move { connection.fetch_one(sqlx::raw_sql(IS_CLEAN)).await?.try_get_unchecked::<bool, _>(0) })
+                Box::pin(async move {
+                    connection
+                        .fetch_one(sqlx::raw_sql(IS_CLEAN))
+                        .await?
+                        .try_get_unchecked::<bool, _>(0)
+                })
             })
             .connect_lazy_with(options);
         let permits = Arc::new(Semaphore::new(size as usize));
-        Self(Arc::new(Inner { connections, permits, warm: Mutex::new(Vec::new()), acquire_timeout, size, refused }))
+        Self(Arc::new(Inner {
+            connections,
+            permits,
+            warm: Mutex::new(Vec::new()),
+            acquire_timeout,
+            size,
+            refused,
+        }))
     }
 
     /// Lends a connection, or fails within the acquire timeout.
-    #[expect(clippy::disallowed_methods, reason = "the pool is private to this module; everybody else begins with Db")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the pool is private to this module; everybody else begins with Db"
+    )]
     pub(crate) async fn lease(&self) -> Result<Lease, sqlx::Error> {
         let permit = Arc::clone(&self.0.permits).acquire_owned();
-        let permit = tokio::time::timeout(self.0.acquire_timeout, permit).await.map_err(|_| sqlx::Error::PoolTimedOut)?;
+        let permit = tokio::time::timeout(self.0.acquire_timeout, permit)
+            .await
+            .map_err(|_| sqlx::Error::PoolTimedOut)?;
         let permit = permit.map_err(|_| sqlx::Error::PoolClosed)?;
-        let kept = self.0.warm.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let kept = self
+            .0
+            .warm
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop();
         let kept = match kept {
             Some(kept) => kept,
-            None => Kept { connection: self.0.connections.acquire().await.map_err(|e| self.explain(e))?, reads: 0 },
+            None => Kept {
+                connection: self
+                    .0
+                    .connections
+                    .acquire()
+                    .await
+                    .map_err(|e| self.explain(e))?,
+                reads: 0,
+            },
         };
         Ok(Lease { kept, permit })
     }
@@ -130,14 +165,21 @@ impl Pool {
         let Lease { mut kept, permit } = lease;
         kept.reads += 1;
         if kept.reads < READS_BETWEEN_CHECKS && !self.0.connections.is_closed() {
-            self.0.warm.lock().unwrap_or_else(PoisonError::into_inner).push(kept);
+            self.0
+                .warm
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(kept);
         }
         // Only now: the permit promises that the connection can be found.
         drop(permit);
     }
 
     /// Opens a transaction by `statement`, which begins with BEGIN, in one round trip.
-    #[expect(clippy::disallowed_methods, reason = "BEGIN must outlive a caller that goes away; the task ends with its statement")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "BEGIN must outlive a caller that goes away; the task ends with its statement"
+    )]
     pub(crate) async fn begin(&self, statement: String) -> Result<Begun, sqlx::Error> {
         let pool = self.clone();
         match tokio::spawn(async move { pool.begin_undisturbed(statement).await }).await {
@@ -153,9 +195,17 @@ impl Pool {
         let mut tries = self.0.size;
         loop {
             let Lease { kept, permit } = self.lease().await?;
-            let begin = Transaction::begin(kept.connection, Some(AssertSqlSafe(statement.clone()).into_sql_str()));
+            let begin = Transaction::begin(
+                kept.connection,
+                Some(AssertSqlSafe(statement.clone()).into_sql_str()),
+            );
             match begin.await {
-                Ok(transaction) => return Ok(Begun { transaction, permit }),
+                Ok(transaction) => {
+                    return Ok(Begun {
+                        transaction,
+                        permit,
+                    });
+                }
                 // Nothing has happened yet, so another connection may do it; after a restart of the server all idle ones are dead.
                 Err(error) if is_broken_connection(&error) && tries > 0 => tries -= 1,
                 Err(error) => return Err(error),
@@ -173,6 +223,11 @@ impl Pool {
         u64::from(self.0.size).saturating_sub(self.0.permits.available_permits() as u64)
     }
 
+    /// For whoever watches the pool without keeping it.
+    pub(crate) fn weak(&self) -> WeakPool {
+        WeakPool(Arc::downgrade(&self.0))
+    }
+
     /// Closes every connection; whoever asks afterwards gets `Unavailable`.
     pub(crate) async fn close(&self) {
         self.0.permits.close();
@@ -182,20 +237,51 @@ impl Pool {
     }
 }
 
+/// A pool that may be gone.
+pub(crate) struct WeakPool(std::sync::Weak<Inner>);
+
+impl WeakPool {
+    /// Connections in use, and how many there can be.
+    pub(crate) fn upgrade(&self) -> Option<(u64, u64)> {
+        let pool = Pool(self.0.upgrade()?);
+        Some((pool.in_use(), u64::from(pool.size())))
+    }
+}
+
 /// What makes the session's role unfit to serve requests.
-pub(crate) async fn unfit_because(connection: &mut PgConnection) -> Result<Option<String>, sqlx::Error> {
-    connection.fetch_one(sqlx::raw_sql(UNFIT_BECAUSE)).await?.try_get_unchecked(0)
+pub(crate) async fn unfit_because(
+    connection: &mut PgConnection,
+) -> Result<Option<String>, sqlx::Error> {
+    connection
+        .fetch_one(sqlx::raw_sql(UNFIT_BECAUSE))
+        .await?
+        .try_get_unchecked(0)
 }
 
 /// Examines role and tables once at start. A server that cannot be reached is no reason to give up: it is examined at its first connection.
 pub(crate) async fn examine(options: &PgConnectOptions, schema: &str) -> Result<(), SetupError> {
-    let mut connection = match tokio::time::timeout(Duration::from_secs(2), options.clone().disable_statement_logging().connect()).await {
-        Ok(connection) => connection.map_err(SetupError::server("while connecting to PostgreSQL"))?,
-        Err(_) => return Err(SetupError::Server { doing: "while connecting to PostgreSQL", source: sqlx::Error::PoolTimedOut }),
+    let mut connection = match tokio::time::timeout(
+        Duration::from_secs(2),
+        options.clone().disable_statement_logging().connect(),
+    )
+    .await
+    {
+        Ok(connection) => {
+            connection.map_err(SetupError::server("while connecting to PostgreSQL"))?
+        }
+        Err(_) => {
+            return Err(SetupError::Server {
+                doing: "while connecting to PostgreSQL",
+                source: sqlx::Error::PoolTimedOut,
+            });
+        }
     };
     let asking = SetupError::server("while checking the database role");
     if let Some(why) = unfit_because(&mut connection).await.map_err(asking)? {
-        return Err(SetupError::Role { role: options.get_username().to_owned(), why });
+        return Err(SetupError::Role {
+            role: options.get_username().to_owned(),
+            why,
+        });
     }
     let asking = SetupError::server("while checking row level security");
     let unprotected: Option<String> = sqlx::query_scalar(
@@ -230,13 +316,31 @@ mod tests {
     #[tokio::test]
     async fn a_begin_whose_second_statement_fails_does_not_poison_the_pool() {
         let database = TestDb::new("probe", &MIGRATOR).await;
-        let pool = Pool::new(database.url("probe_app").parse().unwrap(), 1, Duration::from_secs(1));
+        let pool = Pool::new(
+            database.url("probe_app").parse().unwrap(),
+            1,
+            Duration::from_secs(1),
+        );
         for _ in 0..3 {
-            let failed = pool.begin("BEGIN; SET LOCAL app.tenant_id = 'left behind'; SELECT 1 / 0".to_owned()).await;
-            assert_eq!(failed.err().unwrap().as_database_error().unwrap().code().unwrap(), "22012");
+            let failed = pool
+                .begin("BEGIN; SET LOCAL app.tenant_id = 'left behind'; SELECT 1 / 0".to_owned())
+                .await;
+            assert_eq!(
+                failed
+                    .err()
+                    .unwrap()
+                    .as_database_error()
+                    .unwrap()
+                    .code()
+                    .unwrap(),
+                "22012"
+            );
             let mut begun = pool.begin("BEGIN".to_owned()).await.unwrap();
             let (left,): (Option<String>,) =
-                sqlx::query_as("select nullif(current_setting('app.tenant_id', true), '')").fetch_one(&mut *begun.transaction).await.unwrap();
+                sqlx::query_as("select nullif(current_setting('app.tenant_id', true), '')")
+                    .fetch_one(&mut *begun.transaction)
+                    .await
+                    .unwrap();
             assert_eq!(left, None);
         }
     }
@@ -245,12 +349,21 @@ mod tests {
     #[tokio::test]
     async fn a_begin_that_is_dropped_half_way_leaves_neither_tenant_nor_transaction() {
         let database = TestDb::new("probe", &MIGRATOR).await;
-        let pool = Pool::new(database.url("probe_app").parse().unwrap(), 1, Duration::from_secs(1));
+        let pool = Pool::new(
+            database.url("probe_app").parse().unwrap(),
+            1,
+            Duration::from_secs(1),
+        );
         for polls in 1..30 {
             {
-                let mut begin = std::pin::pin!(pool.begin("BEGIN; SET LOCAL app.tenant_id = 'left behind'".to_owned()));
+                let mut begin = std::pin::pin!(
+                    pool.begin("BEGIN; SET LOCAL app.tenant_id = 'left behind'".to_owned())
+                );
                 for _ in 0..polls {
-                    let done = std::future::poll_fn(|cx| std::task::Poll::Ready(begin.as_mut().poll(cx).is_ready())).await;
+                    let done = std::future::poll_fn(|cx| {
+                        std::task::Poll::Ready(begin.as_mut().poll(cx).is_ready())
+                    })
+                    .await;
                     if done {
                         break;
                     }
@@ -258,8 +371,15 @@ mod tests {
                 }
             }
             let mut lease = pool.lease().await.unwrap();
-            let row = lease.connection().fetch_one(sqlx::raw_sql(super::IS_CLEAN)).await.unwrap();
-            assert!(sqlx::Row::try_get_unchecked::<bool, _>(&row, 0).unwrap(), "dropped after {polls} polls");
+            let row = lease
+                .connection()
+                .fetch_one(sqlx::raw_sql(super::IS_CLEAN))
+                .await
+                .unwrap();
+            assert!(
+                sqlx::Row::try_get_unchecked::<bool, _>(&row, 0).unwrap(),
+                "dropped after {polls} polls"
+            );
             // Kept, so that the next begin has it at its first poll and BEGIN is in flight when it is dropped.
             pool.keep(lease);
         }
@@ -268,14 +388,25 @@ mod tests {
     #[tokio::test]
     async fn what_a_session_setting_leaves_behind_ends_with_its_connection() {
         let database = TestDb::new("probe", &MIGRATOR).await;
-        let pool = Pool::new(database.url("probe_app").parse().unwrap(), 1, Duration::from_secs(1));
+        let pool = Pool::new(
+            database.url("probe_app").parse().unwrap(),
+            1,
+            Duration::from_secs(1),
+        );
         let mut begun = pool.begin("BEGIN".to_owned()).await.unwrap();
-        begun.transaction.execute("set app.tenant_id = 'left behind'").await.unwrap();
+        begun
+            .transaction
+            .execute("set app.tenant_id = 'left behind'")
+            .await
+            .unwrap();
         begun.transaction.commit().await.unwrap();
         drop(begun.permit);
         let mut begun = pool.begin("BEGIN".to_owned()).await.unwrap();
         let (left,): (Option<String>,) =
-            sqlx::query_as("select nullif(current_setting('app.tenant_id', true), '')").fetch_one(&mut *begun.transaction).await.unwrap();
+            sqlx::query_as("select nullif(current_setting('app.tenant_id', true), '')")
+                .fetch_one(&mut *begun.transaction)
+                .await
+                .unwrap();
         assert_eq!(left, None);
     }
 }

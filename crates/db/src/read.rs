@@ -3,6 +3,7 @@
 use kernel::{Error, Result, TenantId};
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::{Arguments as _, AssertSqlSafe, Encode, FromRow, Postgres, Type};
+use tracing::Instrument as _;
 
 use crate::classify::{classify, is_broken_connection};
 use crate::handle::Db;
@@ -19,7 +20,13 @@ pub struct Read<'a> {
 
 impl<'a> Read<'a> {
     pub(crate) fn new(db: &'a Db, tenant_id: TenantId, sql: &'static str) -> Self {
-        Self { db, tenant_id, sql, arguments: PgArguments::default(), problem: None }
+        Self {
+            db,
+            tenant_id,
+            sql,
+            arguments: PgArguments::default(),
+            problem: None,
+        }
     }
 
     /// Binds the next parameter: the first call is `$1`.
@@ -42,7 +49,20 @@ impl<'a> Read<'a> {
     }
 
     /// All rows; the statement says how many at most.
-    pub async fn all<T>(mut self) -> Result<Vec<T>>
+    pub async fn all<T>(self) -> Result<Vec<T>>
+    where
+        T: for<'r> FromRow<'r, PgRow> + Send + Unpin,
+    {
+        let span = tracing::info_span!(
+            "db.read",
+            otel.kind = "client",
+            db.system.name = "postgresql",
+            db.namespace = self.db.0.schema,
+        );
+        self.fetch().instrument(span).await
+    }
+
+    async fn fetch<T>(mut self) -> Result<Vec<T>>
     where
         T: for<'r> FromRow<'r, PgRow> + Send + Unpin,
     {
@@ -50,12 +70,15 @@ impl<'a> Read<'a> {
             return Err(Error::internal(problem).context("while binding a parameter"));
         }
         let sql = read_statement(self.sql, self.arguments.len());
-        self.arguments.add(self.tenant_id.uuid()).map_err(Error::internal)?;
+        self.arguments
+            .add(self.tenant_id.uuid())
+            .map_err(Error::internal)?;
         let pool = &self.db.0.pool;
         let mut tries = pool.size();
         loop {
             let mut lease = pool.lease().await.map_err(classify)?;
-            let query = sqlx::query_as_with::<_, T, _>(AssertSqlSafe(sql.as_str()), self.arguments.clone());
+            let query =
+                sqlx::query_as_with::<_, T, _>(AssertSqlSafe(sql.as_str()), self.arguments.clone());
             match query.fetch_all(lease.connection()).await {
                 Ok(rows) => {
                     pool.keep(lease);

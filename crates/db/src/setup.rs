@@ -4,7 +4,9 @@
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
     /// A connection string that cannot be read.
-    #[error("{setting} is not a PostgreSQL connection string ({cause}); it looks like postgres://user:password@host:5432/database")]
+    #[error(
+        "{setting} is not a PostgreSQL connection string ({cause}); it looks like postgres://user:password@host:5432/database"
+    )]
     Url {
         /// The setting or argument that holds it.
         setting: String,
@@ -23,7 +25,9 @@ pub enum SetupError {
         why: String,
     },
     /// Tables of tenants that are not protected.
-    #[error("refusing to run: row level security is not forced on {tables}; call app.protect('<table>') in a migration")]
+    #[error(
+        "refusing to run: row level security is not forced on {tables}; call app.protect('<table>') in a migration"
+    )]
     Unprotected {
         /// The tables.
         tables: String,
@@ -40,7 +44,9 @@ pub enum SetupError {
         source: Option<Box<sqlx::migrate::MigrateError>>,
     },
     /// A name that cannot be a service's.
-    #[error("`{0}` cannot be the name of a service or schema: lower-case letters, digits and _, at most 40")]
+    #[error(
+        "`{0}` cannot be the name of a service or schema: lower-case letters, digits and _, at most 40"
+    )]
     Name(String),
     /// The server answers with an error, or not at all.
     #[error("{doing}: {source}")]
@@ -62,14 +68,22 @@ impl SetupError {
     pub fn is_unreachable(&self) -> bool {
         match self {
             Self::Server { source, .. } => crate::classify::is_unreachable(source),
-            Self::Url { .. } | Self::Role { .. } | Self::Unprotected { .. } | Self::Migration { .. } | Self::Name(_) => false,
+            Self::Url { .. }
+            | Self::Role { .. }
+            | Self::Unprotected { .. }
+            | Self::Migration { .. }
+            | Self::Name(_) => false,
         }
     }
 }
 
 impl From<SetupError> for kernel::Error {
     fn from(error: SetupError) -> Self {
-        if error.is_unreachable() { Self::unavailable("database", error) } else { Self::internal(error) }
+        if error.is_unreachable() {
+            Self::unavailable("database", error)
+        } else {
+            Self::internal(error)
+        }
     }
 }
 
@@ -77,16 +91,29 @@ impl From<SetupError> for kernel::Error {
 pub(crate) fn checked_name(name: &str) -> Result<&str, SetupError> {
     let plain = name.len() <= 40
         && name.starts_with(|c: char| c.is_ascii_lowercase())
-        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
-    if plain { Ok(name) } else { Err(SetupError::Name(name.to_owned())) }
+        && name
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+    if plain {
+        Ok(name)
+    } else {
+        Err(SetupError::Name(name.to_owned()))
+    }
 }
 
 /// Reads a connection string without ever repeating it in an error.
-pub(crate) fn options(setting: &str, url: &str) -> Result<sqlx::postgres::PgConnectOptions, SetupError> {
-    let unreadable = |cause: String| SetupError::Url { setting: setting.to_owned(), cause };
+pub(crate) fn options(
+    setting: &str,
+    url: &str,
+) -> Result<sqlx::postgres::PgConnectOptions, SetupError> {
+    let unreadable = |cause: String| SetupError::Url {
+        setting: setting.to_owned(),
+        cause,
+    };
     // The driver takes any scheme, and would then talk to whatever listens there.
     if !(url.starts_with("postgres://") || url.starts_with("postgresql://")) {
         return Err(unreadable("it begins otherwise".to_owned()));
     }
-    url.parse().map_err(|cause: sqlx::Error| unreadable(cause.to_string()))
+    url.parse()
+        .map_err(|cause: sqlx::Error| unreadable(cause.to_string()))
 }

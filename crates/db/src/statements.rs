@@ -31,7 +31,9 @@ impl Statements {
                  on conflict (tenant_id, actor_id, handler, key) do update \
                  set fingerprint = excluded.fingerprint, response = null, expires_at = excluded.expires_at where k.expires_at <= $7"
             ),
-            find_key: format!("select fingerprint, response from {schema}.idempotency_keys where {key}"),
+            find_key: format!(
+                "select fingerprint, response from {schema}.idempotency_keys where {key}"
+            ),
             store_answer: format!("update {schema}.idempotency_keys set response = $5 where {key}"),
             release_key: format!("delete from {schema}.idempotency_keys where {key}"),
             sweep: format!("select {schema}.sweep_expired($1, $2, $3)"),

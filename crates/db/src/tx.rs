@@ -7,6 +7,7 @@ use proto::Event;
 use proto::tenantry::api::v1::AuditRecorded;
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, PgConnection};
+use tracing::Span;
 use uuid::Uuid;
 
 use crate::classify::classify;
@@ -24,6 +25,8 @@ pub struct Tx {
     tenant_id: TenantId,
     outgoing: Vec<Outgoing>,
     pub(crate) reservation: Option<Reservation>,
+    /// Lasts as long as the transaction, and thereby shows how long a connection was held.
+    _span: Span,
 }
 
 struct Outgoing {
@@ -48,8 +51,17 @@ pub struct AuditEntry {
 
 impl AuditEntry {
     /// An entry without further facts.
-    pub fn new(action: &'static str, entity_type: &'static str, entity_id: impl fmt::Display) -> Self {
-        Self { action, entity_type, entity_id: entity_id.to_string(), metadata: Value::Null }
+    pub fn new(
+        action: &'static str,
+        entity_type: &'static str,
+        entity_id: impl fmt::Display,
+    ) -> Self {
+        Self {
+            action,
+            entity_type,
+            entity_id: entity_id.to_string(),
+            metadata: Value::Null,
+        }
     }
 
     /// Adds facts: a JSON object.
@@ -61,8 +73,22 @@ impl AuditEntry {
 }
 
 impl Tx {
-    pub(crate) fn new(db: Db, ctx: RequestContext, tenant_id: TenantId, begun: Begun) -> Self {
-        Self { begun, db, ctx, tenant_id, outgoing: Vec::new(), reservation: None }
+    pub(crate) fn new(
+        db: Db,
+        ctx: RequestContext,
+        tenant_id: TenantId,
+        begun: Begun,
+        span: Span,
+    ) -> Self {
+        Self {
+            begun,
+            db,
+            ctx,
+            tenant_id,
+            outgoing: Vec::new(),
+            reservation: None,
+            _span: span,
+        }
     }
 
     /// The executor: `sqlx::query!(..).execute(tx.conn())`.
@@ -97,10 +123,20 @@ impl Tx {
     pub fn emit<E: Event>(&mut self, subject: impl fmt::Display, event: &E) -> Result<()> {
         let subject = subject.to_string();
         let inner = &self.db.0;
-        let origin =
-            Origin { ctx: &self.ctx, service: &inner.schema, tenant_id: self.tenant_id, id: inner.ids.next(), now: inner.clock.now() };
+        let origin = Origin {
+            ctx: &self.ctx,
+            service: &inner.schema,
+            tenant_id: self.tenant_id,
+            id: inner.ids.next(),
+            now: inner.clock.now(),
+        };
         let envelope = Envelope::new(&origin, subject.clone(), event).encode()?;
-        self.outgoing.push(Outgoing { id: origin.id, event_type: E::TYPE, subject, envelope });
+        self.outgoing.push(Outgoing {
+            id: origin.id,
+            event_type: E::TYPE,
+            subject,
+            envelope,
+        });
         Ok(())
     }
 
@@ -110,7 +146,10 @@ impl Tx {
         let client = self.ctx.client();
         let metadata = match &entry.metadata {
             Value::Null => None,
-            facts => Some(proto::json::value_to_struct(facts).map_err(|e| kernel::Error::internal(e.to_string()))?),
+            facts => Some(
+                proto::json::value_to_struct(facts)
+                    .map_err(|e| kernel::Error::internal(e.to_string()))?,
+            ),
         };
         let recorded = AuditRecorded {
             actor_type: principal.kind().to_owned(),
@@ -170,19 +209,34 @@ impl Tx {
 
     /// Goes back to the scope in which the key is held, after [`Tx::enter`].
     async fn return_to_key(&mut self) -> Result<()> {
-        match self.reservation.as_ref().map(|reservation| reservation.tenant_id) {
+        match self
+            .reservation
+            .as_ref()
+            .map(|reservation| reservation.tenant_id)
+        {
             Some(tenant_id) if tenant_id != self.tenant_id => self.enter(tenant_id).await,
             _ => Ok(()),
         }
     }
 
     async fn finish(mut self) -> Result<()> {
+        let has_events = !self.outgoing.is_empty();
         self.flush().await?;
-        fail::fail_point!("db::before_commit", |_| Err(kernel::Error::internal("fail point db::before_commit")));
-        let Begun { transaction, permit } = self.begun;
+        fail::fail_point!("db::before_commit", |_| Err(kernel::Error::internal(
+            "fail point db::before_commit"
+        )));
+        let Begun {
+            transaction,
+            permit,
+        } = self.begun;
         transaction.commit().await.map_err(classify)?;
         drop(permit);
-        fail::fail_point!("db::after_commit", |_| Err(kernel::Error::internal("fail point db::after_commit")));
+        if has_events {
+            self.db.0.wake.after_commit(&self.db.0.pool);
+        }
+        fail::fail_point!("db::after_commit", |_| Err(kernel::Error::internal(
+            "fail point db::after_commit"
+        )));
         Ok(())
     }
 

@@ -16,7 +16,10 @@ pub const BOB: UserId = UserId(Uuid::from_u128(0x2222_2222_0000_7000_8000_0000_0
 ///
 /// `testkit::context().user(ANN).tenant(TENANT_A).permissions(["records.read"]).build()`
 pub fn context() -> Caller {
-    Caller { principal: Principal::Anonymous, setters: Vec::new() }
+    Caller {
+        principal: Principal::Anonymous,
+        setters: Vec::new(),
+    }
 }
 
 type Setter = Box<dyn FnOnce(ContextBuilder) -> ContextBuilder>;
@@ -31,14 +34,20 @@ impl Caller {
     /// Acts as a person, in a session of their own.
     #[must_use]
     pub fn user(mut self, user_id: UserId) -> Self {
-        self.principal = Principal::User { user_id, session_id: Some(SessionId(user_id.0)) };
+        self.principal = Principal::User {
+            user_id,
+            session_id: Some(SessionId(user_id.0)),
+        };
         self
     }
 
     /// Acts as platform staff.
     #[must_use]
     pub fn platform(mut self, user_id: UserId) -> Self {
-        self.principal = Principal::Platform { user_id, session_id: Some(SessionId(user_id.0)) };
+        self.principal = Principal::Platform {
+            user_id,
+            session_id: Some(SessionId(user_id.0)),
+        };
         self
     }
 
@@ -52,7 +61,10 @@ impl Caller {
     /// Acts as one of our own services.
     #[must_use]
     pub fn internal(mut self, service: &str) -> Self {
-        self.principal = Principal::Internal { service: service.to_owned(), on_behalf_of: None };
+        self.principal = Principal::Internal {
+            service: service.to_owned(),
+            on_behalf_of: None,
+        };
         self
     }
 
@@ -91,7 +103,12 @@ impl Caller {
 
     /// The finished context.
     pub fn build(self) -> RequestContext {
-        let builder = RequestContext::builder(self.principal).request_id("req-test").method("/test.v1.TestService/Test");
-        self.setters.into_iter().fold(builder, |builder, set| set(builder)).build()
+        let builder = RequestContext::builder(self.principal)
+            .request_id("req-test")
+            .method("/test.v1.TestService/Test");
+        self.setters
+            .into_iter()
+            .fold(builder, |builder, set| set(builder))
+            .build()
     }
 }

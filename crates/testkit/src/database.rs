@@ -41,11 +41,21 @@ impl TestDb {
     pub async fn with_services(services: &[(&str, &Migrator)]) -> Self {
         let template = Template {
             name: template_name(services),
-            services: services.iter().map(|(name, migrator)| ((*name).to_owned(), copy_of(migrator))).collect(),
+            services: services
+                .iter()
+                .map(|(name, migrator)| ((*name).to_owned(), copy_of(migrator)))
+                .collect(),
         };
-        let names = services.iter().map(|(name, _)| (*name).to_owned()).collect();
+        let names = services
+            .iter()
+            .map(|(name, _)| (*name).to_owned())
+            .collect();
         let (server, name) = janitor::clone_of(template).await;
-        Self { server, name, services: names }
+        Self {
+            server,
+            name,
+            services: names,
+        }
     }
 
     /// How a service reaches this database: of the first or only service.
@@ -68,12 +78,22 @@ impl TestDb {
 
     /// The connection string of a role, for example `auth_app`.
     pub fn url(&self, role: &str) -> String {
-        self.server.clone().username(role).password(PASSWORD).database(&self.name).to_url_lossy().to_string()
+        self.server
+            .clone()
+            .username(role)
+            .password(PASSWORD)
+            .database(&self.name)
+            .to_url_lossy()
+            .to_string()
     }
 
     /// The superuser's connection string, for tests of what must be refused.
     pub fn admin_url(&self) -> String {
-        self.server.clone().database(&self.name).to_url_lossy().to_string()
+        self.server
+            .clone()
+            .database(&self.name)
+            .to_url_lossy()
+            .to_string()
     }
 
     /// A handle with the machine's clock and random ids.
@@ -84,17 +104,23 @@ impl TestDb {
 
     /// A handle with the test's own ids and clock.
     pub async fn db_with(&self, ids: Ids, clock: Clock) -> Db {
-        Db::connect(&self.config(), ids, clock).await.expect("a fresh test database takes its runtime role")
+        Db::connect(&self.config(), ids, clock)
+            .await
+            .expect("a fresh test database takes its runtime role")
     }
 
     /// A connection that no policy restricts: to look at what is really there, never to do what the product does.
     pub async fn admin(&self) -> PgConnection {
-        PgConnection::connect(&self.admin_url()).await.expect("the test server takes its superuser")
+        PgConnection::connect(&self.admin_url())
+            .await
+            .expect("the test server takes its superuser")
     }
 
     /// A bare connection as `role`, for attacks.
     pub async fn role(&self, role: &str) -> PgConnection {
-        PgConnection::connect(&self.url(role)).await.expect("the roles of a service can log in")
+        PgConnection::connect(&self.url(role))
+            .await
+            .expect("the roles of a service can log in")
     }
 
     /// The events of the first service that wait for the broker, in their order.
@@ -106,9 +132,13 @@ impl TestDb {
     pub async fn events_of(&self, service: &str) -> Vec<Envelope> {
         let mut admin = self.admin().await;
         let sql = format!("select envelope from {service}.outbox order by seq");
-        let rows: Vec<serde_json::Value> =
-            sqlx::query_scalar(AssertSqlSafe(sql)).fetch_all(&mut admin).await.expect("the service has an outbox");
-        rows.into_iter().map(|row| serde_json::from_value(row).expect("an outbox row holds an envelope")).collect()
+        let rows: Vec<serde_json::Value> = sqlx::query_scalar(AssertSqlSafe(sql))
+            .fetch_all(&mut admin)
+            .await
+            .expect("the service has an outbox");
+        rows.into_iter()
+            .map(|row| serde_json::from_value(row).expect("an outbox row holds an envelope"))
+            .collect()
     }
 
     /// The name of the database.
@@ -138,8 +168,15 @@ fn template_name(services: &[(&str, &Migrator)]) -> String {
             hash.update(&migration.checksum);
         }
     }
-    let label = if services.len() == 1 { services[0].0 } else { "several" };
+    let label = if services.len() == 1 {
+        services[0].0
+    } else {
+        "several"
+    };
     let digest = hash.finish();
-    let hex: String = digest.as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex: String = digest.as_ref()[..8]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     format!("tkt_{label}_{hex}")
 }

@@ -12,7 +12,10 @@ async fn running_it_again_changes_nothing() {
     let roles = [ServiceRoles::with_one_password("probe", "testkit")];
     db::bootstrap(&database.admin_url(), &roles).await.unwrap();
     db.ping().await.unwrap();
-    assert_eq!(db::gate::check(&mut database.admin().await).await.unwrap(), []);
+    assert_eq!(
+        db::gate::check(&mut database.admin().await).await.unwrap(),
+        []
+    );
 }
 
 #[tokio::test]
@@ -21,11 +24,19 @@ async fn runtime_roles_have_timeouts_and_an_empty_search_path() {
     for role in ["probe_app", "probe_relay"] {
         let mut connection = database.role(role).await;
         let mut show = async |name: &str| -> String {
-            sqlx::query_scalar("select current_setting($1)").bind(name.to_owned()).fetch_one(&mut connection).await.unwrap()
+            sqlx::query_scalar("select current_setting($1)")
+                .bind(name.to_owned())
+                .fetch_one(&mut connection)
+                .await
+                .unwrap()
         };
         assert_eq!(show("statement_timeout").await, "5s", "{role}");
         assert_eq!(show("lock_timeout").await, "2s", "{role}");
-        assert_eq!(show("idle_in_transaction_session_timeout").await, "10s", "{role}");
+        assert_eq!(
+            show("idle_in_transaction_session_timeout").await,
+            "10s",
+            "{role}"
+        );
         assert_eq!(show("row_security").await, "on", "{role}");
         assert_eq!(show("search_path").await, "\"\"", "{role}");
     }
@@ -47,20 +58,31 @@ async fn runtime_roles_can_create_nothing() {
         "set role probe_definer",
     ] {
         let refused = app.execute(sql).await.unwrap_err();
-        assert_eq!(refused.as_database_error().unwrap().code().unwrap(), "42501", "{sql}");
+        assert_eq!(
+            refused.as_database_error().unwrap().code().unwrap(),
+            "42501",
+            "{sql}"
+        );
     }
 }
 
 #[tokio::test]
 async fn a_name_that_is_no_identifier_is_refused_before_anything_is_sent() {
-    let roles = [ServiceRoles::with_one_password("probe; drop schema app", "x")];
-    let error = db::bootstrap("postgres://nobody@127.0.0.1:1/none", &roles).await.unwrap_err();
+    let roles = [ServiceRoles::with_one_password(
+        "probe; drop schema app",
+        "x",
+    )];
+    let error = db::bootstrap("postgres://nobody@127.0.0.1:1/none", &roles)
+        .await
+        .unwrap_err();
     assert!(error.to_string().contains("cannot be the name"), "{error}");
 }
 
 #[tokio::test]
 async fn a_role_that_is_no_superuser_is_told_so() {
     let database = database().await;
-    let error = db::bootstrap(&database.url("probe_owner"), &[]).await.unwrap_err();
+    let error = db::bootstrap(&database.url("probe_owner"), &[])
+        .await
+        .unwrap_err();
     assert!(error.to_string().contains("needs a superuser"), "{error}");
 }

@@ -12,11 +12,26 @@ type Position = (String, u32);
 
 fn sealer() -> (Sealer, kernel::Clock) {
     let clock = testkit::clock();
-    (Sealer::new(&"a secret of at least thirty-two characters".to_owned().into(), clock.clone()), clock)
+    (
+        Sealer::new(
+            &"a secret of at least thirty-two characters"
+                .to_owned()
+                .into(),
+            clock.clone(),
+        ),
+        clock,
+    )
 }
 
-fn open(sealer: &Sealer, ctx: &RequestContext, scope: &Scope<'_>, cursor: &str) -> Result<Option<Position>, ErrorCode> {
-    sealer.open(ctx, scope, cursor).map_err(|error| error.error_code())
+fn open(
+    sealer: &Sealer,
+    ctx: &RequestContext,
+    scope: &Scope<'_>,
+    cursor: &str,
+) -> Result<Option<Position>, ErrorCode> {
+    sealer
+        .open(ctx, scope, cursor)
+        .map_err(|error| error.error_code())
 }
 
 #[test]
@@ -27,7 +42,12 @@ fn what_was_sealed_opens_again_in_the_same_scope() {
     let cursor = sealer.seal(&ctx, &scope, &position).unwrap();
     assert_eq!(open(&sealer, &ctx, &scope, &cursor), Ok(Some(position)));
     assert_eq!(open(&sealer, &ctx, &scope, ""), Ok(None));
-    assert!(cursor.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_'), "{cursor} fits into a URL");
+    assert!(
+        cursor
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_'),
+        "{cursor} fits into a URL"
+    );
 }
 
 #[test]
@@ -36,10 +56,27 @@ fn it_opens_for_no_other_tenant_route_or_filter() {
     let (ctx, scope) = (in_tenant(TENANT_A), Scope::new(ROUTE, &"active"));
     let cursor = sealer.seal(&ctx, &scope, &("x", 1)).unwrap();
     let refused = Err(ErrorCode::ValidationError);
-    assert_eq!(open(&sealer, &in_tenant(TENANT_B), &scope, &cursor), refused);
-    assert_eq!(open(&sealer, &ctx, &Scope::new("/probe.v1.NoteService/Other", &"active"), &cursor), refused);
-    assert_eq!(open(&sealer, &ctx, &Scope::new(ROUTE, &"archived"), &cursor), refused);
-    let other_key = Sealer::new(&"another secret of thirty-two characters!".to_owned().into(), testkit::clock());
+    assert_eq!(
+        open(&sealer, &in_tenant(TENANT_B), &scope, &cursor),
+        refused
+    );
+    assert_eq!(
+        open(
+            &sealer,
+            &ctx,
+            &Scope::new("/probe.v1.NoteService/Other", &"active"),
+            &cursor
+        ),
+        refused
+    );
+    assert_eq!(
+        open(&sealer, &ctx, &Scope::new(ROUTE, &"archived"), &cursor),
+        refused
+    );
+    let other_key = Sealer::new(
+        &"another secret of thirty-two characters!".to_owned().into(),
+        testkit::clock(),
+    );
     assert_eq!(open(&other_key, &ctx, &scope, &cursor), refused);
 }
 
@@ -52,11 +89,23 @@ fn every_altered_character_is_noticed() {
         let mut altered = cursor.clone().into_bytes();
         altered[at] = if altered[at] == b'A' { b'B' } else { b'A' };
         let altered = String::from_utf8(altered).unwrap();
-        assert_eq!(open(&sealer, &ctx, &scope, &altered), Err(ErrorCode::ValidationError), "character {at}");
-        assert_eq!(open(&sealer, &ctx, &scope, &cursor[..at]).is_ok(), at == 0, "cut at {at}");
+        assert_eq!(
+            open(&sealer, &ctx, &scope, &altered),
+            Err(ErrorCode::ValidationError),
+            "character {at}"
+        );
+        assert_eq!(
+            open(&sealer, &ctx, &scope, &cursor[..at]).is_ok(),
+            at == 0,
+            "cut at {at}"
+        );
     }
     for garbage in ["!", "ä", "AAAA", "=", &"A".repeat(5_000)] {
-        assert_eq!(open(&sealer, &ctx, &scope, garbage), Err(ErrorCode::ValidationError), "{garbage}");
+        assert_eq!(
+            open(&sealer, &ctx, &scope, garbage),
+            Err(ErrorCode::ValidationError),
+            "{garbage}"
+        );
     }
 }
 
@@ -68,5 +117,8 @@ fn it_expires_after_a_day() {
     clock.advance(TimeDelta::hours(24));
     assert!(open(&sealer, &ctx, &scope, &cursor).is_ok());
     clock.advance(TimeDelta::seconds(1));
-    assert_eq!(open(&sealer, &ctx, &scope, &cursor), Err(ErrorCode::ValidationError));
+    assert_eq!(
+        open(&sealer, &ctx, &scope, &cursor),
+        Err(ErrorCode::ValidationError)
+    );
 }

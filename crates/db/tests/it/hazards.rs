@@ -10,16 +10,22 @@ use crate::probe::{bodies, database, in_tenant, note};
 
 /// One connection, so that whoever comes next gets the same one.
 async fn with_one_connection(database: &TestDb) -> db::Db {
-    let config = db::Config { pool_max: 1, ..database.config() };
+    let config = db::Config {
+        pool_max: 1,
+        ..database.config()
+    };
     let clock = kernel::Clock::system();
-    db::Db::connect(&config, kernel::Ids::random(clock.clone()), clock).await.unwrap()
+    db::Db::connect(&config, kernel::Ids::random(clock.clone()), clock)
+        .await
+        .unwrap()
 }
 
 /// Polls `future` some times, letting everything else run in between, then drops it.
 async fn drop_after<F: Future>(polls: u32, future: F) {
     let mut future = pin!(future);
     for _ in 0..polls {
-        let done = std::future::poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx).is_ready())).await;
+        let done =
+            std::future::poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx).is_ready())).await;
         if done {
             return;
         }
@@ -31,10 +37,16 @@ async fn drop_after<F: Future>(polls: u32, future: F) {
 async fn assert_clean(db: &db::Db, when: &str) {
     let ctx = in_tenant(TENANT_B);
     let left: Vec<(String,)> = {
-        let mut tx = db.tenant(&ctx).await.unwrap_or_else(|error| panic!("{when}: {error:?}"));
+        let mut tx = db
+            .tenant(&ctx)
+            .await
+            .unwrap_or_else(|error| panic!("{when}: {error:?}"));
         assert_eq!(bodies(&mut tx).await, ["of b"], "{when}");
         tx.commit().await.unwrap();
-        db.read(&ctx, "select body from probe.notes").all().await.unwrap_or_else(|error| panic!("{when}: {error:?}"))
+        db.read(&ctx, "select body from probe.notes")
+            .all()
+            .await
+            .unwrap_or_else(|error| panic!("{when}: {error:?}"))
     };
     assert_eq!(left, [("of b".to_owned(),)], "{when}");
 }
@@ -50,7 +62,10 @@ async fn a_begin_that_is_dropped_half_way_leaves_no_tenant_behind() {
         assert_clean(&db, &format!("dropped after {polls} polls")).await;
         // A statement without any tenant must fail, whatever ran on the connection before.
         let mut tx = db.tenant(&in_tenant(TENANT_A)).await.unwrap();
-        let left: String = sqlx::query_scalar("select current_setting('app.tenant_id')").fetch_one(tx.conn()).await.unwrap();
+        let left: String = sqlx::query_scalar("select current_setting('app.tenant_id')")
+            .fetch_one(tx.conn())
+            .await
+            .unwrap();
         assert_eq!(left, TENANT_A.to_string());
     }
 }
@@ -61,7 +76,10 @@ async fn a_statement_that_fails_after_begin_does_not_poison_the_pool() {
     let db = with_one_connection(&database).await;
     note(&db, TENANT_B, "of b").await;
     let mut tx = db.tenant(&in_tenant(TENANT_A)).await.unwrap();
-    sqlx::query("select 1 / 0").execute(tx.conn()).await.unwrap_err();
+    sqlx::query("select 1 / 0")
+        .execute(tx.conn())
+        .await
+        .unwrap_err();
     drop(tx);
     assert_clean(&db, "after a failed statement").await;
 }
@@ -72,13 +90,23 @@ async fn healthy_connections_are_kept() {
     let db = with_one_connection(&database).await;
     let before = backend(&db).await;
     for _ in 0..20 {
-        db.tenant(&in_tenant(TENANT_A)).await.unwrap().commit().await.unwrap();
+        db.tenant(&in_tenant(TENANT_A))
+            .await
+            .unwrap()
+            .commit()
+            .await
+            .unwrap();
         drop(db.tenant(&in_tenant(TENANT_B)).await.unwrap());
     }
     assert_eq!(backend(&db).await, before);
 }
 
 async fn backend(db: &db::Db) -> i32 {
-    let (pid,) = db.read(&in_tenant(TENANT_A), "select pg_backend_pid()").optional::<(i32,)>().await.unwrap().unwrap();
+    let (pid,) = db
+        .read(&in_tenant(TENANT_A), "select pg_backend_pid()")
+        .optional::<(i32,)>()
+        .await
+        .unwrap()
+        .unwrap();
     pid
 }

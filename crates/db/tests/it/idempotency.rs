@@ -14,12 +14,20 @@ use crate::probe::{database, id, in_tenant, insert_note};
 const METHOD: &str = "/probe.v1.NoteService/CreateNote";
 
 fn with_key(tenant_id: kernel::TenantId, key: &str) -> RequestContext {
-    testkit::context().user(ANN).tenant(tenant_id).method(METHOD).key(key).build()
+    testkit::context()
+        .user(ANN)
+        .tenant(tenant_id)
+        .method(METHOD)
+        .key(key)
+        .build()
 }
 
 /// A request and an answer; any message serves.
 fn message(text: &str) -> PageMeta {
-    PageMeta { next_cursor: Some(text.to_owned()), has_more: true }
+    PageMeta {
+        next_cursor: Some(text.to_owned()),
+        has_more: true,
+    }
 }
 
 /// The use case: writes a note and answers its id.
@@ -36,11 +44,17 @@ async fn create_note(db: &Db, ctx: &RequestContext, body: &str) -> Result<PageMe
 }
 
 async fn notes(database: &TestDb) -> i64 {
-    sqlx::query_scalar("select count(*) from probe.notes").fetch_one(&mut database.admin().await).await.unwrap()
+    sqlx::query_scalar("select count(*) from probe.notes")
+        .fetch_one(&mut database.admin().await)
+        .await
+        .unwrap()
 }
 
 async fn keys(database: &TestDb) -> i64 {
-    sqlx::query_scalar("select count(*) from probe.idempotency_keys").fetch_one(&mut database.admin().await).await.unwrap()
+    sqlx::query_scalar("select count(*) from probe.idempotency_keys")
+        .fetch_one(&mut database.admin().await)
+        .await
+        .unwrap()
 }
 
 #[tokio::test]
@@ -60,8 +74,12 @@ async fn a_repetition_gets_the_first_answer_and_is_marked() {
 async fn the_same_key_with_another_request_is_refused() {
     let database = database().await;
     let db = database.db().await;
-    create_note(&db, &with_key(TENANT_A, "k1"), "one").await.unwrap();
-    let error = create_note(&db, &with_key(TENANT_A, "k1"), "two").await.unwrap_err();
+    create_note(&db, &with_key(TENANT_A, "k1"), "one")
+        .await
+        .unwrap();
+    let error = create_note(&db, &with_key(TENANT_A, "k1"), "two")
+        .await
+        .unwrap_err();
     assert_eq!(error.error_code(), ErrorCode::IdempotencyKeyReused);
     assert_eq!(notes(&database).await, 1);
 }
@@ -70,11 +88,25 @@ async fn the_same_key_with_another_request_is_refused() {
 async fn keys_of_different_tenants_people_and_methods_are_different_keys() {
     let database = database().await;
     let db = database.db().await;
-    create_note(&db, &with_key(TENANT_A, "k1"), "one").await.unwrap();
-    create_note(&db, &with_key(TENANT_B, "k1"), "two").await.unwrap();
-    let bob = testkit::context().user(BOB).tenant(TENANT_A).method(METHOD).key("k1").build();
+    create_note(&db, &with_key(TENANT_A, "k1"), "one")
+        .await
+        .unwrap();
+    create_note(&db, &with_key(TENANT_B, "k1"), "two")
+        .await
+        .unwrap();
+    let bob = testkit::context()
+        .user(BOB)
+        .tenant(TENANT_A)
+        .method(METHOD)
+        .key("k1")
+        .build();
     create_note(&db, &bob, "three").await.unwrap();
-    let other = testkit::context().user(ANN).tenant(TENANT_A).method("/probe.v1.NoteService/Other").key("k1").build();
+    let other = testkit::context()
+        .user(ANN)
+        .tenant(TENANT_A)
+        .method("/probe.v1.NoteService/Other")
+        .key("k1")
+        .build();
     create_note(&db, &other, "four").await.unwrap();
     assert_eq!(notes(&database).await, 4);
 }
@@ -94,13 +126,21 @@ async fn a_command_that_fails_may_be_repeated() {
     let db = database.db().await;
     let ctx = with_key(TENANT_A, "k1");
     // The use case goes away after it has written; nothing is left of it, and the key is free.
-    let Once::Fresh(mut tx) = db.once::<PageMeta>(&ctx, &message("one")).await.unwrap() else { panic!("the key is new") };
+    let Once::Fresh(mut tx) = db.once::<PageMeta>(&ctx, &message("one")).await.unwrap() else {
+        panic!("the key is new")
+    };
     insert_note(&mut tx, id(), "half").await.unwrap();
     drop(tx);
     create_note(&db, &ctx, "one").await.unwrap();
     assert_eq!(notes(&database).await, 1);
     // A use case that ends without an answer stores none.
-    let Once::Fresh(tx) = db.once::<PageMeta>(&with_key(TENANT_A, "k2"), &message("two")).await.unwrap() else { panic!("the key is new") };
+    let Once::Fresh(tx) = db
+        .once::<PageMeta>(&with_key(TENANT_A, "k2"), &message("two"))
+        .await
+        .unwrap()
+    else {
+        panic!("the key is new")
+    };
     tx.commit().await.unwrap();
     assert_eq!(keys(&database).await, 1);
 }
@@ -122,15 +162,24 @@ async fn two_hundred_at_once_have_one_effect() {
                             return answer;
                         }
                         // What a client does: a pool at its limit and a command that still runs both say "try again".
-                        Err(error) => assert!(matches!(error.code(), Code::Unavailable | Code::Conflict), "{error:?}"),
+                        Err(error) => assert!(
+                            matches!(error.code(), Code::Unavailable | Code::Conflict),
+                            "{error:?}"
+                        ),
                     }
                 }
             }
         })
         .collect();
     let answers = futures::future::join_all(tasks).await;
-    assert!(answers.windows(2).all(|pair| pair[0] == pair[1]), "everybody gets the same answer");
-    assert_eq!((notes(&database).await, replayed.load(Ordering::Relaxed)), (1, 199));
+    assert!(
+        answers.windows(2).all(|pair| pair[0] == pair[1]),
+        "everybody gets the same answer"
+    );
+    assert_eq!(
+        (notes(&database).await, replayed.load(Ordering::Relaxed)),
+        (1, 199)
+    );
 }
 
 #[tokio::test]
@@ -138,12 +187,24 @@ async fn while_the_first_still_runs_a_repetition_is_told_to_wait() {
     let database = database().await;
     let db = database.db().await;
     let ctx = with_key(TENANT_A, "k1");
-    let Once::Fresh(first) = db.once::<PageMeta>(&ctx, &message("one")).await.unwrap() else { panic!("the key is new") };
-    let error = create_note(&db, &with_key(TENANT_A, "k1"), "one").await.unwrap_err();
-    assert_eq!((error.error_code(), error.reason()), (ErrorCode::Conflict, "idempotency.in_progress"));
+    let Once::Fresh(first) = db.once::<PageMeta>(&ctx, &message("one")).await.unwrap() else {
+        panic!("the key is new")
+    };
+    let error = create_note(&db, &with_key(TENANT_A, "k1"), "one")
+        .await
+        .unwrap_err();
+    assert_eq!(
+        (error.error_code(), error.reason()),
+        (ErrorCode::Conflict, "idempotency.in_progress")
+    );
     assert_eq!(error.retry_after(), Some(std::time::Duration::from_secs(1)));
     first.commit_with(&message("answer")).await.unwrap();
-    assert_eq!(create_note(&db, &with_key(TENANT_A, "k1"), "one").await.unwrap(), message("answer"));
+    assert_eq!(
+        create_note(&db, &with_key(TENANT_A, "k1"), "one")
+            .await
+            .unwrap(),
+        message("answer")
+    );
 }
 
 #[tokio::test]
@@ -151,15 +212,25 @@ async fn a_key_is_forgotten_after_a_day() {
     let database = database().await;
     let clock = testkit::clock();
     let db = database.db_with(testkit::ids(), clock.clone()).await;
-    create_note(&db, &with_key(TENANT_A, "k1"), "one").await.unwrap();
-    create_note(&db, &with_key(TENANT_B, "k2"), "two").await.unwrap();
+    create_note(&db, &with_key(TENANT_A, "k1"), "one")
+        .await
+        .unwrap();
+    create_note(&db, &with_key(TENANT_B, "k2"), "two")
+        .await
+        .unwrap();
     clock.advance(TimeDelta::hours(24) - TimeDelta::seconds(1));
     assert_eq!(db.sweep_expired(&in_tenant(TENANT_A)).await.unwrap(), 0);
     clock.advance(TimeDelta::seconds(1));
     // Expired but not swept yet: taken over.
-    create_note(&db, &with_key(TENANT_A, "k1"), "another").await.unwrap();
+    create_note(&db, &with_key(TENANT_A, "k1"), "another")
+        .await
+        .unwrap();
     assert_eq!(notes(&database).await, 3);
-    assert_eq!(db.sweep_expired(&in_tenant(TENANT_A)).await.unwrap(), 1, "of another tenant than the caller's");
+    assert_eq!(
+        db.sweep_expired(&in_tenant(TENANT_A)).await.unwrap(),
+        1,
+        "of another tenant than the caller's"
+    );
     assert_eq!(keys(&database).await, 1);
 }
 
@@ -168,7 +239,12 @@ async fn a_key_of_silly_length_is_a_violation() {
     let database = database().await;
     let db = database.db().await;
     for key in [String::new(), "k".repeat(256)] {
-        let error = create_note(&db, &with_key(TENANT_A, &key), "one").await.unwrap_err();
-        assert_eq!((error.code(), error.violations()[0].rule.as_str()), (Code::Invalid, "idempotency_key.length"));
+        let error = create_note(&db, &with_key(TENANT_A, &key), "one")
+            .await
+            .unwrap_err();
+        assert_eq!(
+            (error.code(), error.violations()[0].rule.as_str()),
+            (Code::Invalid, "idempotency_key.length")
+        );
     }
 }

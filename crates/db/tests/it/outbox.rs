@@ -11,7 +11,10 @@ use testkit::{ANN, TENANT_A, TENANT_B};
 use crate::probe::{bodies, database, id, in_tenant, insert_note};
 
 fn created(n: u32) -> UserCreated {
-    UserCreated { user_id: format!("u{n}"), source: "register".to_owned() }
+    UserCreated {
+        user_id: format!("u{n}"),
+        source: "register".to_owned(),
+    }
 }
 
 #[tokio::test]
@@ -38,12 +41,19 @@ async fn the_envelope_is_cloud_events_json() {
     let database = database().await;
     let db = database.db_with(testkit::ids(), testkit::clock()).await;
     let traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-    let ctx = testkit::context().user(ANN).tenant(TENANT_A).with(move |b| b.traceparent(traceparent.to_owned())).build();
+    let ctx = testkit::context()
+        .user(ANN)
+        .tenant(TENANT_A)
+        .with(move |b| b.traceparent(traceparent.to_owned()))
+        .build();
     let mut tx = db.tenant(&ctx).await.unwrap();
     tx.emit("u7", &created(7)).unwrap();
     tx.commit().await.unwrap();
     let mut admin = database.admin().await;
-    let (envelope,): (serde_json::Value,) = sqlx::query_as("select envelope from probe.outbox").fetch_one(&mut admin).await.unwrap();
+    let (envelope,): (serde_json::Value,) = sqlx::query_as("select envelope from probe.outbox")
+        .fetch_one(&mut admin)
+        .await
+        .unwrap();
     assert_eq!(
         envelope,
         json!({
@@ -68,10 +78,14 @@ async fn an_audit_entry_says_who_did_what() {
     let db = database.db().await;
     let ctx = in_tenant(TENANT_A);
     let mut tx = db.tenant(&ctx).await.unwrap();
-    tx.audit(AuditEntry::new("records.create", "record", "r1").with(json!({"niche": "people"}))).unwrap();
+    tx.audit(AuditEntry::new("records.create", "record", "r1").with(json!({"niche": "people"})))
+        .unwrap();
     tx.commit().await.unwrap();
     let events = database.events().await;
-    assert_eq!((events[0].event_type.as_str(), events[0].subject.as_str()), ("audit.recorded", "r1"));
+    assert_eq!(
+        (events[0].event_type.as_str(), events[0].subject.as_str()),
+        ("audit.recorded", "r1")
+    );
     let data = &events[0].data;
     assert_eq!(data["actorType"], "user");
     assert_eq!(data["actorId"], ANN.to_string());
@@ -85,9 +99,16 @@ async fn an_event_that_is_too_big_is_refused_before_it_is_written() {
     let database = database().await;
     let db = database.db().await;
     let mut tx = db.tenant(&in_tenant(TENANT_A)).await.unwrap();
-    let event = MembershipCreated { user_id: "u".to_owned(), roles: vec!["x".repeat(db::ENVELOPE_BYTES_MAX)] };
+    let event = MembershipCreated {
+        user_id: "u".to_owned(),
+        roles: vec!["x".repeat(db::ENVELOPE_BYTES_MAX)],
+    };
     let error = tx.emit("u", &event).unwrap_err();
-    assert!(error.chain().contains("send a reference"), "{}", error.chain());
+    assert!(
+        error.chain().contains("send a reference"),
+        "{}",
+        error.chain()
+    );
 }
 
 #[tokio::test]
@@ -97,12 +118,26 @@ async fn the_leader_reads_in_order_over_all_tenants_and_removes_what_is_done() {
     for (n, tenant_id) in [(1, TENANT_A), (2, TENANT_B), (3, TENANT_A)] {
         let mut tx = db.tenant(&in_tenant(tenant_id)).await.unwrap();
         tx.emit(format!("u{n}"), &created(n)).unwrap();
-        tx.emit(format!("u{n}"), &MembershipCreated { user_id: format!("u{n}"), roles: vec![] }).unwrap();
+        tx.emit(
+            format!("u{n}"),
+            &MembershipCreated {
+                user_id: format!("u{n}"),
+                roles: vec![],
+            },
+        )
+        .unwrap();
         tx.commit().await.unwrap();
     }
-    let mut leader = Outbox::connect(&database.config()).unwrap().lead(&Shutdown::new()).await.unwrap();
+    let mut leader = Outbox::connect(&database.config())
+        .unwrap()
+        .lead(&Shutdown::new())
+        .await
+        .unwrap();
     let batch = leader.batch(4).await.unwrap();
-    let seen: Vec<_> = batch.iter().map(|row| (row.subject.as_str(), row.event_type.as_str(), row.tenant_id)).collect();
+    let seen: Vec<_> = batch
+        .iter()
+        .map(|row| (row.subject.as_str(), row.event_type.as_str(), row.tenant_id))
+        .collect();
     let expected = [
         ("u1", "user.created", TENANT_A),
         ("u1", "membership.created", TENANT_A),
@@ -111,19 +146,31 @@ async fn the_leader_reads_in_order_over_all_tenants_and_removes_what_is_done() {
     ];
     assert_eq!(seen, expected);
     let envelope: db::Envelope = serde_json::from_str(&batch[0].envelope).unwrap();
-    assert_eq!((envelope.id, envelope.subject.as_str()), (batch[0].id, "u1"));
-    leader.done(&batch.iter().map(|row| row.seq).collect::<Vec<_>>()).await.unwrap();
+    assert_eq!(
+        (envelope.id, envelope.subject.as_str()),
+        (batch[0].id, "u1")
+    );
+    leader
+        .done(&batch.iter().map(|row| row.seq).collect::<Vec<_>>())
+        .await
+        .unwrap();
     assert_eq!(leader.backlog().await.unwrap().rows, 2);
     assert_eq!(leader.batch(10).await.unwrap().len(), 2);
     let oldest = leader.backlog().await.unwrap().oldest;
-    assert!(oldest.is_some_and(|oldest| kernel::Clock::system().now() - oldest < chrono::TimeDelta::minutes(5)));
+    assert!(oldest.is_some_and(
+        |oldest| kernel::Clock::system().now() - oldest < chrono::TimeDelta::minutes(5)
+    ));
 }
 
 #[tokio::test]
 async fn a_commit_wakes_the_leader() {
     let database = database().await;
     let db = database.db().await;
-    let mut leader = Outbox::connect(&database.config()).unwrap().lead(&Shutdown::new()).await.unwrap();
+    let mut leader = Outbox::connect(&database.config())
+        .unwrap()
+        .lead(&Shutdown::new())
+        .await
+        .unwrap();
     let emit = async {
         let mut tx = db.tenant(&in_tenant(TENANT_A)).await.unwrap();
         tx.emit("u1", &created(1)).unwrap();
@@ -131,7 +178,11 @@ async fn a_commit_wakes_the_leader() {
     };
     let waited = async {
         // Far longer than the test may take: only the notification can end it.
-        leader.wait(Duration::from_secs(600)).await.unwrap();
+        let woken = leader.wait(Duration::from_secs(600));
+        tokio::time::timeout(Duration::from_secs(10), woken)
+            .await
+            .expect("a commit with events notifies")
+            .unwrap();
         leader.batch(1).await.unwrap().len()
     };
     let (rows, ()) = tokio::join!(waited, emit);
@@ -148,7 +199,10 @@ async fn there_is_one_leader_and_a_standby_takes_over_when_it_is_gone() {
     let nobody = tokio::time::timeout(Duration::from_millis(300), outbox.lead(&shutdown)).await;
     assert!(nobody.is_err(), "the lock is held");
     drop(leader);
-    let mut second = tokio::time::timeout(Duration::from_secs(5), outbox.lead(&shutdown)).await.unwrap().unwrap();
+    let mut second = tokio::time::timeout(Duration::from_secs(5), outbox.lead(&shutdown))
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(second.batch(1).await.unwrap().len(), 0);
     shutdown.begin();
     assert!(outbox.lead(&shutdown).await.is_none());
@@ -188,5 +242,8 @@ async fn a_delivery_counts_once_per_consumer_and_tenant() {
     assert!(tx.first_delivery("search.index", lost).await.unwrap());
     drop(tx);
     let mut tx = db.tenant(&ctx).await.unwrap();
-    assert!(tx.first_delivery("search.index", lost).await.unwrap(), "what rolled back has not been applied");
+    assert!(
+        tx.first_delivery("search.index", lost).await.unwrap(),
+        "what rolled back has not been applied"
+    );
 }

@@ -9,8 +9,14 @@ use testkit::{TENANT_A, TENANT_B, TestDb};
 use crate::probe::{bodies, database, in_tenant, note};
 
 async fn with_pool_of(database: &TestDb, pool_max: u32) -> Db {
-    let config = Config { pool_max, acquire_timeout: Duration::from_millis(200), ..database.config() };
-    Db::connect(&config, Ids::random(Clock::system()), Clock::system()).await.unwrap()
+    let config = Config {
+        pool_max,
+        acquire_timeout: Duration::from_millis(200),
+        ..database.config()
+    };
+    Db::connect(&config, Ids::random(Clock::system()), Clock::system())
+        .await
+        .unwrap()
 }
 
 #[tokio::test]
@@ -20,8 +26,18 @@ async fn a_pool_without_a_free_connection_says_come_back_later() {
     let ctx = in_tenant(TENANT_A);
     let held = db.tenant(&ctx).await.unwrap();
     assert_eq!(db.pool_use(), (1, 1));
-    assert_eq!(db.tenant(&ctx).await.err().unwrap().code(), Code::Unavailable);
-    assert_eq!(db.read(&ctx, "select 1").optional::<(i32,)>().await.unwrap_err().code(), Code::Unavailable);
+    assert_eq!(
+        db.tenant(&ctx).await.err().unwrap().code(),
+        Code::Unavailable
+    );
+    assert_eq!(
+        db.read(&ctx, "select 1")
+            .optional::<(i32,)>()
+            .await
+            .unwrap_err()
+            .code(),
+        Code::Unavailable
+    );
     held.rollback().await.unwrap();
     db.tenant(&ctx).await.unwrap().commit().await.unwrap();
 }
@@ -31,12 +47,24 @@ async fn a_statement_ends_with_the_deadline_of_its_request() {
     let database = database().await;
     let db = database.db().await;
     let deadline = Clock::system().instant() + Duration::from_millis(150);
-    let ctx = testkit::context().user(testkit::ANN).tenant(TENANT_A).with(move |b| b.deadline(deadline)).build();
+    let ctx = testkit::context()
+        .user(testkit::ANN)
+        .tenant(TENANT_A)
+        .with(move |b| b.deadline(deadline))
+        .build();
     let mut tx = db.tenant(&ctx).await.unwrap();
-    let error = sqlx::query("select pg_sleep(4)").execute(tx.conn()).await.map_err(db::classify).unwrap_err();
+    let error = sqlx::query("select pg_sleep(4)")
+        .execute(tx.conn())
+        .await
+        .map_err(db::classify)
+        .unwrap_err();
     assert_eq!(error.code(), Code::Timeout);
     drop(tx);
-    assert_eq!(db.tenant(&ctx).await.err().unwrap().code(), Code::Timeout, "a request whose time is over is not begun");
+    assert_eq!(
+        db.tenant(&ctx).await.err().unwrap().code(),
+        Code::Timeout,
+        "a request whose time is over is not begun"
+    );
 }
 
 #[tokio::test]
@@ -49,7 +77,11 @@ async fn whoever_waits_too_long_for_a_row_gets_a_conflict() {
     let mut first = db.tenant(&ctx).await.unwrap();
     sqlx::query(lock).execute(first.conn()).await.unwrap();
     let mut second = db.tenant(&ctx).await.unwrap();
-    let error = sqlx::query("select id from probe.notes for update nowait").execute(second.conn()).await.map_err(db::classify).unwrap_err();
+    let error = sqlx::query("select id from probe.notes for update nowait")
+        .execute(second.conn())
+        .await
+        .map_err(db::classify)
+        .unwrap_err();
     assert_eq!(error.code(), Code::Conflict);
 }
 
@@ -67,11 +99,26 @@ async fn round(db: &Db, tenant_id: TenantId, n: u32) {
     let ctx = in_tenant(tenant_id);
     match n % 5 {
         // Goes away at some await point of a transaction or of a read.
-        0 => drop(tokio::time::timeout(Duration::from_micros(u64::from(n) * 7 % 900), transaction(db, tenant_id)).await),
-        1 => drop(tokio::time::timeout(Duration::from_micros(u64::from(n) * 11 % 900), seen(db, tenant_id)).await),
+        0 => drop(
+            tokio::time::timeout(
+                Duration::from_micros(u64::from(n) * 7 % 900),
+                transaction(db, tenant_id),
+            )
+            .await,
+        ),
+        1 => drop(
+            tokio::time::timeout(
+                Duration::from_micros(u64::from(n) * 11 % 900),
+                seen(db, tenant_id),
+            )
+            .await,
+        ),
         2 => {
             if let Ok(mut tx) = db.tenant(&ctx).await {
-                sqlx::query("select 1 / 0").execute(tx.conn()).await.unwrap_err();
+                sqlx::query("select 1 / 0")
+                    .execute(tx.conn())
+                    .await
+                    .unwrap_err();
             }
         }
         3 => seen(db, tenant_id).await,
@@ -80,7 +127,11 @@ async fn round(db: &Db, tenant_id: TenantId, n: u32) {
 }
 
 fn own(tenant_id: TenantId) -> &'static str {
-    if tenant_id == TENANT_A { "of a" } else { "of b" }
+    if tenant_id == TENANT_A {
+        "of a"
+    } else {
+        "of b"
+    }
 }
 
 async fn transaction(db: &Db, tenant_id: TenantId) {
@@ -94,7 +145,11 @@ async fn transaction(db: &Db, tenant_id: TenantId) {
 }
 
 async fn seen(db: &Db, tenant_id: TenantId) {
-    match db.read(&in_tenant(tenant_id), "select body from probe.notes").all::<(String,)>().await {
+    match db
+        .read(&in_tenant(tenant_id), "select body from probe.notes")
+        .all::<(String,)>()
+        .await
+    {
         Ok(rows) => assert_eq!(rows, [(own(tenant_id).to_owned(),)]),
         Err(error) => assert_eq!(error.code(), Code::Unavailable, "{error:?}"),
     }
@@ -113,15 +168,25 @@ async fn tenants_in_turn_with_cancellations_and_failures_never_see_each_other() 
             let db = db.clone();
             async move {
                 for n in 0..150 {
-                    let tenant_id = if (n + offset).is_multiple_of(2) { TENANT_A } else { TENANT_B };
+                    let tenant_id = if (n + offset).is_multiple_of(2) {
+                        TENANT_A
+                    } else {
+                        TENANT_B
+                    };
                     round(&db, tenant_id, n + offset * 31).await;
                 }
             }
         };
         futures::future::join_all((0..6).map(client)).await;
         // Whatever happened, all connections are there again.
-        testkit::eventually("every connection is free", || async { (db.pool_use().0 == 0).then_some(()) }).await;
-        let held = futures::future::join_all((0..pool_max).map(|_| async { db.tenant(&in_tenant(TENANT_A)).await.unwrap() })).await;
+        testkit::eventually("every connection is free", || async {
+            (db.pool_use().0 == 0).then_some(())
+        })
+        .await;
+        let held = futures::future::join_all(
+            (0..pool_max).map(|_| async { db.tenant(&in_tenant(TENANT_A)).await.unwrap() }),
+        )
+        .await;
         assert_eq!(held.len(), pool_max as usize);
     }
 }

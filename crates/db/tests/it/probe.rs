@@ -13,7 +13,10 @@ pub async fn database() -> TestDb {
 }
 
 pub fn in_tenant(tenant_id: TenantId) -> RequestContext {
-    testkit::context().user(testkit::ANN).tenant(tenant_id).build()
+    testkit::context()
+        .user(testkit::ANN)
+        .tenant(tenant_id)
+        .build()
 }
 
 /// A random id for a row.
@@ -43,5 +46,8 @@ pub async fn note(db: &Db, tenant_id: TenantId, body: &str) -> Uuid {
 }
 
 pub async fn bodies(tx: &mut Tx) -> Vec<String> {
-    sqlx::query_scalar("select body from probe.notes order by body").fetch_all(tx.conn()).await.unwrap()
+    sqlx::query_scalar("select body from probe.notes order by body")
+        .fetch_all(tx.conn())
+        .await
+        .unwrap()
 }

@@ -40,7 +40,10 @@ struct Janitor {
 pub(super) async fn clone_of(template: Template) -> (PgConnectOptions, String) {
     let janitor = janitor();
     let (sender, receiver) = oneshot::channel();
-    janitor.requests.send(Request::Clone(template, sender)).unwrap_or_else(|_| panic!("the thread for test databases has ended"));
+    janitor
+        .requests
+        .send(Request::Clone(template, sender))
+        .unwrap_or_else(|_| panic!("the thread for test databases has ended"));
     match receiver.await {
         Ok(Ok(name)) => (janitor.server.clone(), name),
         Ok(Err(problem)) => panic!("{problem}"),
@@ -55,7 +58,10 @@ pub(super) fn drop_later(name: String) {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "tests are configured by one variable, before there are settings")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "tests are configured by one variable, before there are settings"
+)]
 fn janitor() -> &'static Janitor {
     static JANITOR: OnceLock<Janitor> = OnceLock::new();
     JANITOR.get_or_init(|| {
@@ -82,18 +88,28 @@ async fn serve(options: PgConnectOptions, mut requests: mpsc::UnboundedReceiver<
                     match Worker::start(&options).await {
                         Ok(started) => worker = Some(started),
                         Err(error) => {
-                            reply.send(Err(format!("the test server cannot be used ({error}); `./dev up` starts it"))).ok();
+                            reply
+                                .send(Err(format!(
+                                    "the test server cannot be used ({error}); `./dev up` starts it"
+                                )))
+                                .ok();
                             continue;
                         }
                     }
                 }
-                let Some(worker) = worker.as_mut() else { continue };
+                let Some(worker) = worker.as_mut() else {
+                    continue;
+                };
                 made += 1;
                 let name = format!("tk_{:08x}_{made}", worker.run);
-                reply.send(worker.make(&template, &name).await.map(|()| name)).ok();
+                reply
+                    .send(worker.make(&template, &name).await.map(|()| name))
+                    .ok();
             }
             Request::Drop(name) => {
-                let Some(worker) = worker.as_mut() else { continue };
+                let Some(worker) = worker.as_mut() else {
+                    continue;
+                };
                 if let Err(error) = worker.drop_database(&name).await {
                     tracing::debug!(%error, name, "a test database is left to the next test process");
                 }
@@ -116,27 +132,50 @@ impl Worker {
         let bytes = id.as_bytes();
         // Half of the range, so that the name has no sign; the last bytes are the random ones.
         let run = i32::from_be_bytes([bytes[12] & 0x7f, bytes[13], bytes[14], bytes[15]]);
-        sqlx::query("select pg_advisory_lock($1, $2)").bind(PROCESS_LOCK).bind(run).execute(&mut connection).await?;
-        let mut worker = Self { options: options.clone(), connection, run };
+        sqlx::query("select pg_advisory_lock($1, $2)")
+            .bind(PROCESS_LOCK)
+            .bind(run)
+            .execute(&mut connection)
+            .await?;
+        let mut worker = Self {
+            options: options.clone(),
+            connection,
+            run,
+        };
         worker.sweep().await?;
         Ok(worker)
     }
 
     /// Drops the databases of processes that no longer hold their lock.
     async fn sweep(&mut self) -> Result<(), sqlx::Error> {
-        let names: Vec<String> =
-            sqlx::query_scalar("select datname::text from pg_database where datname ~ '^tk_[0-9a-f]{8}_'").fetch_all(&mut self.connection).await?;
+        let names: Vec<String> = sqlx::query_scalar(
+            "select datname::text from pg_database where datname ~ '^tk_[0-9a-f]{8}_'",
+        )
+        .fetch_all(&mut self.connection)
+        .await?;
         for name in names {
-            let Some(run) = name.get(3..11).and_then(|hex| i32::from_str_radix(hex, 16).ok()) else { continue };
+            let Some(run) = name
+                .get(3..11)
+                .and_then(|hex| i32::from_str_radix(hex, 16).ok())
+            else {
+                continue;
+            };
             if run == self.run {
                 continue;
             }
-            let is_dead: bool =
-                sqlx::query_scalar("select pg_try_advisory_lock($1, $2)").bind(PROCESS_LOCK).bind(run).fetch_one(&mut self.connection).await?;
+            let is_dead: bool = sqlx::query_scalar("select pg_try_advisory_lock($1, $2)")
+                .bind(PROCESS_LOCK)
+                .bind(run)
+                .fetch_one(&mut self.connection)
+                .await?;
             if is_dead {
                 // Somebody else may sweep the same one.
                 self.drop_database(&name).await.ok();
-                sqlx::query("select pg_advisory_unlock($1, $2)").bind(PROCESS_LOCK).bind(run).execute(&mut self.connection).await?;
+                sqlx::query("select pg_advisory_unlock($1, $2)")
+                    .bind(PROCESS_LOCK)
+                    .bind(run)
+                    .execute(&mut self.connection)
+                    .await?;
             }
         }
         Ok(())
@@ -155,7 +194,10 @@ impl Worker {
             self.lock("pg_advisory_unlock").await?;
             made?;
         }
-        Err(format!("the template {} disappears as soon as it is made", template.name))
+        Err(format!(
+            "the template {} disappears as soon as it is made",
+            template.name
+        ))
     }
 
     async fn lock(&mut self, function: &str) -> Result<(), String> {
@@ -168,7 +210,8 @@ impl Worker {
         if !self.is_made(template).await? {
             return Ok(false);
         }
-        self.execute(format!("create database {name} template {}", template.name)).await?;
+        self.execute(format!("create database {name} template {}", template.name))
+            .await?;
         // Privileges on the database itself are not copied.
         let mut grants = format!("revoke all on database {name} from public");
         for (service, _) in &template.services {
@@ -179,10 +222,12 @@ impl Worker {
     }
 
     async fn is_made(&mut self, template: &Template) -> Result<bool, sqlx::Error> {
-        sqlx::query_scalar("select exists (select from pg_database where datname = $1 and datistemplate)")
-            .bind(&template.name)
-            .fetch_one(&mut self.connection)
-            .await
+        sqlx::query_scalar(
+            "select exists (select from pg_database where datname = $1 and datistemplate)",
+        )
+        .bind(&template.name)
+        .fetch_one(&mut self.connection)
+        .await
     }
 
     async fn make_template(&mut self, template: &Template) -> Result<(), String> {
@@ -192,20 +237,36 @@ impl Worker {
         let name = &template.name;
         // What another process left half made has no mark and is made anew.
         self.drop_database(name).await.map_err(explain)?;
-        self.execute(format!("create database {name}")).await.map_err(explain)?;
+        self.execute(format!("create database {name}"))
+            .await
+            .map_err(explain)?;
         let url = |role: &str| {
             let server = self.options.clone().database(name);
-            let server = if role.is_empty() { server } else { server.username(role).password(PASSWORD) };
+            let server = if role.is_empty() {
+                server
+            } else {
+                server.username(role).password(PASSWORD)
+            };
             server.to_url_lossy().to_string()
         };
-        let roles: Vec<ServiceRoles> = template.services.iter().map(|(service, _)| ServiceRoles::with_one_password(service, PASSWORD)).collect();
-        db::bootstrap(&url(""), &roles).await.map_err(|error| format!("preparing a test database: {}", chain(&error)))?;
+        let roles: Vec<ServiceRoles> = template
+            .services
+            .iter()
+            .map(|(service, _)| ServiceRoles::with_one_password(service, PASSWORD))
+            .collect();
+        db::bootstrap(&url(""), &roles)
+            .await
+            .map_err(|error| format!("preparing a test database: {}", chain(&error)))?;
         for (service, migrator) in &template.services {
             let migrated = db::migrate(&url(&format!("{service}_owner")), migrator, service).await;
             migrated.map_err(|error| format!("migrating a test database: {}", chain(&error)))?;
         }
         // Nobody may connect any more, or cloning would fail; the mark says that it is finished.
-        self.execute(format!("alter database {name} with allow_connections false is_template true")).await.map_err(explain)?;
+        self.execute(format!(
+            "alter database {name} with allow_connections false is_template true"
+        ))
+        .await
+        .map_err(explain)?;
         self.drop_old_templates(name).await.map_err(explain)
     }
 
@@ -225,20 +286,26 @@ impl Worker {
     }
 
     async fn drop_database(&mut self, name: &str) -> Result<(), sqlx::Error> {
-        let known: bool = sqlx::query_scalar("select exists (select from pg_database where datname = $1 and datistemplate)")
-            .bind(name)
-            .fetch_one(&mut self.connection)
-            .await?;
+        let known: bool = sqlx::query_scalar(
+            "select exists (select from pg_database where datname = $1 and datistemplate)",
+        )
+        .bind(name)
+        .fetch_one(&mut self.connection)
+        .await?;
         if known {
-            self.execute(format!("alter database {name} is_template false")).await?;
+            self.execute(format!("alter database {name} is_template false"))
+                .await?;
         }
-        self.execute(format!("drop database if exists {name} with (force)")).await
+        self.execute(format!("drop database if exists {name} with (force)"))
+            .await
     }
 
     /// One statement after the other: CREATE and DROP DATABASE refuse to share a message.
     async fn execute(&mut self, sql: String) -> Result<(), sqlx::Error> {
         for statement in sql.split("; ") {
-            self.connection.execute(sqlx::raw_sql(AssertSqlSafe(statement.to_owned()))).await?;
+            self.connection
+                .execute(sqlx::raw_sql(AssertSqlSafe(statement.to_owned())))
+                .await?;
         }
         Ok(())
     }
