@@ -1,0 +1,205 @@
+//! A platform of one test's own: its own database, names on the broker, keys in Redis, folders and ports.
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use kernel::Clock;
+use runtime::{Process, Profile};
+use stack::demo::Client;
+use stack::{Configs, ObjectStore, Settings};
+use tempfile::TempDir;
+use testkit::TestDb;
+
+/// A running platform; stops with [`Platform::stop`].
+pub struct Platform {
+    pub base_url: String,
+    pub mail_dir: PathBuf,
+    pub process: Process,
+    _db: TestDb,
+    _folder: TempDir,
+}
+
+/// What a platform depends on.
+pub struct Surroundings {
+    pub amqp: events::Config,
+    pub redis: cache::Config,
+    /// In place of the built-in embedder.
+    pub embedder_url: Option<String>,
+}
+
+impl Default for Surroundings {
+    fn default() -> Self {
+        Self {
+            amqp: testkit::amqp(),
+            redis: testkit::redis(),
+            embedder_url: None,
+        }
+    }
+}
+
+impl Platform {
+    pub async fn start() -> Self {
+        Self::start_in(Surroundings::default()).await
+    }
+
+    pub async fn start_in(surroundings: Surroundings) -> Self {
+        let services = [
+            ("auth", &auth::MIGRATOR),
+            ("tenant", &tenant::MIGRATOR),
+            ("niche", &niche::MIGRATOR),
+            ("search", &search::MIGRATOR),
+        ];
+        let db = TestDb::with_services(&services).await;
+        let folder = tempfile::tempdir().unwrap();
+        let store = free_port();
+        let mail_dir = folder.path().join("mail");
+        let key_file = folder.path().join("signing-key.pem");
+        make_signing_key(&key_file);
+        let mut overrides: Vec<(String, String)> = Vec::new();
+        let mut set = |name: &str, value: String| overrides.push((name.to_owned(), value));
+        for (service, _) in services {
+            let upper = service.to_uppercase();
+            set(
+                &format!("{upper}_DB_URL"),
+                db.url(&format!("{service}_app")),
+            );
+            set(
+                &format!("{upper}_DB_RELAY_URL"),
+                db.url(&format!("{service}_relay")),
+            );
+            set(
+                &format!("{upper}_DB_OWNER_URL"),
+                db.url(&format!("{service}_owner")),
+            );
+            set(&format!("{upper}_DB_POOL_MAX"), "4".to_owned());
+        }
+        set("TENANTRY_PROFILE", "dev".to_owned());
+        set("TENANTRY_ADMIN_DB_URL", db.admin_url());
+        // The connections to broker and Redis are replaced below; these only satisfy the reader.
+        set("AMQP_URL", "amqp://127.0.0.1:1".to_owned());
+        set("REDIS_URL", "redis://127.0.0.1:1".to_owned());
+        set("S3_ENDPOINT", format!("http://127.0.0.1:{store}"));
+        set("S3_BUCKET", "tenantry".to_owned());
+        set("S3_ACCESS_KEY", "test-access".to_owned());
+        set("S3_SECRET_KEY", "test-secret-of-a-test".to_owned());
+        set(
+            "S3_DATA_DIR",
+            folder.path().join("s3").display().to_string(),
+        );
+        set("MAIL_DIR", mail_dir.display().to_string());
+        set("AUTH_SIGNING_KEY_FILE", key_file.display().to_string());
+        set(
+            "AUTH_PASSWORD_PEPPER",
+            "a pepper for tests, long enough to pass".to_owned(),
+        );
+        set(
+            "AUTH_REFRESH_KEY",
+            "a refresh key for tests, long enough to pass".to_owned(),
+        );
+        set(
+            "CURSOR_KEY",
+            "a cursor key for tests, long enough to pass".to_owned(),
+        );
+        set("AUTH_SEED_ADMIN_EMAIL", "admin@example.com".to_owned());
+        set("AUTH_SEED_ADMIN_PASSWORD", ADMIN_PASSWORD.to_owned());
+        set("GATEWAY_RATE_LIMIT_FACTOR", "1000".to_owned());
+        set("GATEWAY_WORKERS", "1".to_owned());
+        if let Some(url) = &surroundings.embedder_url {
+            set("SEARCH_EMBEDDER_URL", url.clone());
+        }
+        Self::run(db, folder, overrides, surroundings).await
+    }
+
+    async fn run(
+        db: TestDb,
+        folder: TempDir,
+        overrides: Vec<(String, String)>,
+        surroundings: Surroundings,
+    ) -> Self {
+        let process = Process::new("stack", Profile::Dev, Clock::system());
+        let settings = Settings::read(overrides).unwrap();
+        let mut reader = settings.reader();
+        let mut configs = Configs::read(&mut reader);
+        reader.finish().unwrap();
+        for amqp in [
+            &mut configs.auth.amqp,
+            &mut configs.tenant.amqp,
+            &mut configs.niche.amqp,
+            &mut configs.search.amqp,
+        ] {
+            *amqp = surroundings.amqp.clone();
+        }
+        configs.gateway.cache = surroundings.redis;
+        ObjectStore::start(&settings.store, &process).await.unwrap();
+        stack::seed(&configs, &process).await.unwrap();
+        let public = TcpListener::bind("127.0.0.1:0").unwrap();
+        let base_url = format!("http://{}", public.local_addr().unwrap());
+        stack::start(configs, &settings, public, &process);
+        let platform = Self {
+            base_url,
+            mail_dir: folder.path().join("mail"),
+            process,
+            _db: db,
+            _folder: folder,
+        };
+        platform.wait_until_ready().await;
+        platform
+    }
+
+    /// Waits for the readiness of the gateway: it has heard from auth.
+    async fn wait_until_ready(&self) {
+        let client = self.client();
+        testkit::eventually("the platform is ready", async || {
+            client
+                .status("/health/ready")
+                .await
+                .is_ok_and(|status| status.is_success())
+                .then_some(())
+        })
+        .await;
+    }
+
+    pub fn client(&self) -> Client {
+        Client::new(&self.base_url).unwrap()
+    }
+
+    pub async fn stop(self) {
+        assert!(
+            self.process.stop(Duration::from_secs(25)).await,
+            "some part did not stop"
+        );
+    }
+}
+
+/// The first platform admin's password in tests.
+pub const ADMIN_PASSWORD: &str = "an admin password of a test";
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
+}
+
+/// No key is kept in the repository; the smallest sound one takes a fraction of a second to make.
+fn make_signing_key(path: &std::path::Path) {
+    let made = std::process::Command::new("openssl")
+        .args([
+            "genpkey",
+            "-algorithm",
+            "RSA",
+            "-pkeyopt",
+            "rsa_keygen_bits:2048",
+            "-out",
+        ])
+        .arg(path)
+        .output()
+        .expect("openssl is on every machine that runs the tests");
+    assert!(
+        made.status.success(),
+        "{}",
+        String::from_utf8_lossy(&made.stderr)
+    );
+}
