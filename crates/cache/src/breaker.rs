@@ -27,7 +27,11 @@ pub(crate) enum Change {
 
 impl Breaker {
     pub(crate) fn new(now: Instant) -> Self {
-        Self { zero: now, failures: AtomicU32::new(0), open_until: AtomicU64::new(0) }
+        Self {
+            zero: now,
+            failures: AtomicU32::new(0),
+            open_until: AtomicU64::new(0),
+        }
     }
 
     fn micros(&self, at: Instant) -> u64 {
@@ -43,7 +47,9 @@ impl Breaker {
         let now = self.micros(now);
         now >= open_until && {
             let again = now + u64::try_from(PAUSE.as_micros()).unwrap_or(u64::MAX);
-            self.open_until.compare_exchange(open_until, again, Ordering::AcqRel, Ordering::Acquire).is_ok()
+            self.open_until
+                .compare_exchange(open_until, again, Ordering::AcqRel, Ordering::Acquire)
+                .is_ok()
         }
     }
 
@@ -59,7 +65,10 @@ impl Breaker {
     }
 
     pub(crate) fn failed(&self, now: Instant) -> Change {
-        let failures = self.failures.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        let failures = self
+            .failures
+            .fetch_add(1, Ordering::Relaxed)
+            .saturating_add(1);
         if failures < FAILURES_MAX {
             return Change::None;
         }

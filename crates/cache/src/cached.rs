@@ -40,7 +40,11 @@ impl<T: Clone + Send + Sync + 'static> Cached<T> {
             .max_capacity(options.capacity)
             .expire_after(Jittered(options.lifetime))
             .build();
-        Self { memory, options, redis: None }
+        Self {
+            memory,
+            options,
+            redis: None,
+        }
     }
 
     /// Forgets a value, in this process.
@@ -53,14 +57,20 @@ impl<T: Clone + Send + Sync + 'static> Cached<T> {
     where
         F: Future<Output = Result<T>>,
     {
-        self.memory.try_get_with((tenant_id, key.to_owned()), load).await.map_err(|error| shared(&error))
+        self.memory
+            .try_get_with((tenant_id, key.to_owned()), load)
+            .await
+            .map_err(|error| shared(&error))
     }
 }
 
 impl<T: Clone + Send + Sync + Serialize + DeserializeOwned + 'static> Cached<T> {
     /// Keeps values in this process and, for the other processes, in Redis. A Redis that is away is passed over.
     pub fn shared(cache: Cache, options: CachedOptions) -> Self {
-        Self { redis: Some(cache), ..Self::in_process(options) }
+        Self {
+            redis: Some(cache),
+            ..Self::in_process(options)
+        }
     }
 
     /// As [`Cached::get_or_load`], looking into Redis before loading.
@@ -69,7 +79,9 @@ impl<T: Clone + Send + Sync + Serialize + DeserializeOwned + 'static> Cached<T> 
         F: Future<Output = Result<T>>,
     {
         self.get_or_load(tenant_id, key, async {
-            let Some(cache) = &self.redis else { return load.await };
+            let Some(cache) = &self.redis else {
+                return load.await;
+            };
             let name = cache.keys().tenant(tenant_id, self.options.space, key);
             if let Some(value) = self.read(cache, &name).await {
                 return Ok(value);
@@ -87,7 +99,9 @@ impl<T: Clone + Send + Sync + Serialize + DeserializeOwned + 'static> Cached<T> 
         let Some(cache) = &self.redis else { return };
         let mut del = redis::cmd("DEL");
         del.arg(cache.keys().tenant(tenant_id, self.options.space, key));
-        let done = cache.call(async |mut redis| del.query_async::<()>(&mut redis).await).await;
+        let done = cache
+            .call(async |mut redis| del.query_async::<()>(&mut redis).await)
+            .await;
         if let Err(error) = done {
             tracing::debug!(error = %error.chain(), "a cached value could not be removed from redis and will expire there");
         }
@@ -96,17 +110,25 @@ impl<T: Clone + Send + Sync + Serialize + DeserializeOwned + 'static> Cached<T> 
     async fn read(&self, cache: &Cache, name: &str) -> Option<T> {
         let mut get = redis::cmd("GET");
         get.arg(name);
-        let found = cache.call(async |mut redis| get.query_async::<Option<Vec<u8>>>(&mut redis).await).await;
+        let found = cache
+            .call(async |mut redis| get.query_async::<Option<Vec<u8>>>(&mut redis).await)
+            .await;
         // A value of an older version of the program may not decode; loading it anew replaces it.
         serde_json::from_slice(&found.ok()??).ok()
     }
 
     async fn write(&self, cache: &Cache, name: &str, value: &T) {
-        let Ok(bytes) = serde_json::to_vec(value) else { return };
+        let Ok(bytes) = serde_json::to_vec(value) else {
+            return;
+        };
         let mut set = redis::cmd("SET");
-        let millis = u64::try_from(jitter(self.options.lifetime).as_millis()).unwrap_or(u64::MAX).max(1);
+        let millis = u64::try_from(jitter(self.options.lifetime).as_millis())
+            .unwrap_or(u64::MAX)
+            .max(1);
         set.arg(name).arg(bytes).arg("PX").arg(millis);
-        let done = cache.call(async |mut redis| set.query_async::<()>(&mut redis).await).await;
+        let done = cache
+            .call(async |mut redis| set.query_async::<()>(&mut redis).await)
+            .await;
         if let Err(error) = done {
             tracing::debug!(error = %error.chain(), "a value could not be shared through redis");
         }
@@ -116,8 +138,12 @@ impl<T: Clone + Send + Sync + Serialize + DeserializeOwned + 'static> Cached<T> 
 /// Several callers wait for one load, so its failure is rebuilt for each of them; the cause stays in the chain.
 fn shared(error: &Arc<Error>) -> Error {
     let cause = error.chain();
-    let mut copy = Error::new(error.error_code(), error.reason().to_owned(), error.message().to_owned())
-        .with_violations(error.violations().to_vec());
+    let mut copy = Error::new(
+        error.error_code(),
+        error.reason().to_owned(),
+        error.message().to_owned(),
+    )
+    .with_violations(error.violations().to_vec());
     for (key, value) in error.details() {
         copy = copy.with_detail(key.clone(), value);
     }
@@ -141,7 +167,13 @@ impl<K, V> Expiry<K, V> for Jittered {
         Some(jitter(self.0))
     }
 
-    fn expire_after_update(&self, _: &K, _: &V, _: Instant, _: Option<Duration>) -> Option<Duration> {
+    fn expire_after_update(
+        &self,
+        _: &K,
+        _: &V,
+        _: Instant,
+        _: Option<Duration>,
+    ) -> Option<Duration> {
         Some(jitter(self.0))
     }
 }

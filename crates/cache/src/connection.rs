@@ -35,8 +35,9 @@ impl Cache {
     ///
     /// Fails only when the URL cannot be read.
     pub fn connect(config: &Config, clock: Clock) -> Result<Self> {
-        let client = redis::Client::open(config.url.expose_secret())
-            .map_err(|error| Error::internal(error).context("REDIS_URL is not a redis:// or rediss:// URL"))?;
+        let client = redis::Client::open(config.url.expose_secret()).map_err(|error| {
+            Error::internal(error).context("REDIS_URL is not a redis:// or rediss:// URL")
+        })?;
         let options = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(config.timeout))
             .set_response_timeout(Some(config.timeout));
@@ -69,27 +70,38 @@ impl Cache {
 
     /// Asks whether Redis answers; for the readiness report, which must not depend on it.
     pub async fn ping(&self) -> Result<()> {
-        self.call(async |mut redis| redis::cmd("PING").query_async::<()>(&mut redis).await).await
+        self.call(async |mut redis| redis::cmd("PING").query_async::<()>(&mut redis).await)
+            .await
     }
 
     /// Makes one exchange within the timeout; `Unavailable` at once while the breaker is open.
-    pub(crate) async fn call<T, F>(&self, exchange: impl FnOnce(MultiplexedConnection) -> F) -> Result<T>
+    pub(crate) async fn call<T, F>(
+        &self,
+        exchange: impl FnOnce(MultiplexedConnection) -> F,
+    ) -> Result<T>
     where
         F: Future<Output = RedisResult<T>>,
     {
         let inner = &*self.0;
         if !inner.breaker.admits(inner.clock.instant()) {
-            return Err(Error::unavailable("redis", "not asked again so soon after it failed"));
+            return Err(Error::unavailable(
+                "redis",
+                "not asked again so soon after it failed",
+            ));
         }
         let attempt = async {
             let (generation, redis) = inner.connection().await?;
-            exchange(redis).await.inspect_err(|error| inner.forget(generation, error))
+            exchange(redis)
+                .await
+                .inspect_err(|error| inner.forget(generation, error))
         };
         let result = match tokio::time::timeout(inner.timeout, attempt).await {
             Ok(result) => result,
             Err(_) => {
                 inner.forget_any();
-                Err(RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut)))
+                Err(RedisError::from(std::io::Error::from(
+                    std::io::ErrorKind::TimedOut,
+                )))
             }
         };
         inner.judge(result)
@@ -106,7 +118,10 @@ impl Inner {
         if let Some(found) = self.current() {
             return Ok(found);
         }
-        let redis = self.client.get_multiplexed_async_connection_with_config(&self.options).await?;
+        let redis = self
+            .client
+            .get_multiplexed_async_connection_with_config(&self.options)
+            .await?;
         *generation += 1;
         let found = (*generation, redis);
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(found.clone());
@@ -114,7 +129,10 @@ impl Inner {
     }
 
     fn current(&self) -> Option<(u64, MultiplexedConnection)> {
-        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.current
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Drops a broken connection, unless somebody has replaced it meanwhile.
@@ -123,7 +141,10 @@ impl Inner {
             return;
         }
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
-        if current.as_ref().is_some_and(|(found, _)| *found == generation) {
+        if current
+            .as_ref()
+            .is_some_and(|(found, _)| *found == generation)
+        {
             *current = None;
         }
     }
@@ -165,14 +186,17 @@ fn is_answer(error: &RedisError) -> bool {
     use redis::{ErrorKind, ServerErrorKind};
     matches!(
         error.kind(),
-        ErrorKind::Server(ServerErrorKind::ResponseError | ServerErrorKind::ExecAbort | ServerErrorKind::NoScript)
-            | ErrorKind::UnexpectedReturnType
+        ErrorKind::Server(
+            ServerErrorKind::ResponseError | ServerErrorKind::ExecAbort | ServerErrorKind::NoScript
+        ) | ErrorKind::UnexpectedReturnType
             | ErrorKind::Parse
     )
 }
 
 impl fmt::Debug for Cache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Cache").field("keys", &self.0.keys).finish_non_exhaustive()
+        f.debug_struct("Cache")
+            .field("keys", &self.0.keys)
+            .finish_non_exhaustive()
     }
 }

@@ -19,7 +19,10 @@ impl Rate {
     pub(crate) fn new(permits: u32, window: Duration) -> Self {
         let permits = permits.max(1);
         let window = i64::try_from(window.as_micros()).unwrap_or(i64::MAX);
-        Self { step: (window / i64::from(permits)).max(1), permits }
+        Self {
+            step: (window / i64::from(permits)).max(1),
+            permits,
+        }
     }
 
     /// How far the arrival time may lie in the future.
@@ -51,8 +54,18 @@ pub(crate) fn take(rate: Rate, tat: i64, now: i64, want: u32) -> (Reply, i64) {
     let free = u32::try_from((depth - (tat - now)) / rate.step).unwrap_or(0);
     let granted = free.min(want);
     let after = tat + i64::from(granted) * rate.step;
-    let retry = if free == 0 { tat + rate.step - depth - now } else { 0 };
-    let reply = Reply { granted, allowed: free > 0, remaining: free - granted, reset: after - now, retry };
+    let retry = if free == 0 {
+        tat + rate.step - depth - now
+    } else {
+        0
+    };
+    let reply = Reply {
+        granted,
+        allowed: free > 0,
+        remaining: free - granted,
+        reset: after - now,
+        retry,
+    };
     (reply, after)
 }
 
@@ -61,8 +74,8 @@ pub(crate) const REPLY_NUMBERS: usize = 5;
 
 /// The same for several limits at once, all or nothing, by the clock of Redis.
 ///
-/// Lua numbers are doubles: microseconds since 1970 need 51 of their 53 bits. They must be written with `%.0f`, since Lua's own
-/// conversion keeps 14 digits only, which would blur a bucket by up to 50 seconds.
+/// Lua numbers are doubles: microseconds since 1970 need 51 of their 53 bits. They are written with `%.0f`, since Lua's own conversion
+/// keeps 14 of the 16 digits, which would swallow the steps of limits above 10,000 per second.
 pub(crate) static SCRIPT: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
@@ -106,7 +119,13 @@ pub(crate) fn read_replies(numbers: &[i64]) -> Vec<Reply> {
     let permits = |n: i64| u32::try_from(n).unwrap_or(0);
     numbers
         .chunks_exact(REPLY_NUMBERS)
-        .map(|n| Reply { granted: permits(n[0]), allowed: n[1] == 1, remaining: permits(n[2]), reset: n[3], retry: n[4] })
+        .map(|n| Reply {
+            granted: permits(n[0]),
+            allowed: n[1] == 1,
+            remaining: permits(n[2]),
+            reset: n[3],
+            retry: n[4],
+        })
         .collect()
 }
 

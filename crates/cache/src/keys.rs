@@ -16,7 +16,9 @@ impl Keys {
     pub const GLOBAL_SPACES: &'static [&'static str] = &["rl:"];
 
     pub(crate) fn new(prefix: &str) -> Self {
-        Self { prefix: prefix.into() }
+        Self {
+            prefix: prefix.into(),
+        }
     }
 
     /// The key of something that belongs to a tenant.
@@ -47,7 +49,10 @@ mod tests {
     fn keys_begin_with_their_tenant_or_a_listed_space() {
         let keys = Keys::new("x:");
         let tenant = TenantId(uuid::Uuid::nil());
-        assert_eq!(keys.tenant(tenant, "kit", "a"), "x:t:00000000-0000-0000-0000-000000000000:kit:a");
+        assert_eq!(
+            keys.tenant(tenant, "kit", "a"),
+            "x:t:00000000-0000-0000-0000-000000000000:kit:a"
+        );
         assert_eq!(keys.limit("login", "ip:::1"), "x:rl:{ip:::1}:login");
         assert_eq!(keys.limit("login", "ip:}{"), "x:rl:{ip:__}:login");
     }

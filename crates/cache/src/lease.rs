@@ -25,7 +25,12 @@ pub(crate) struct Leases(Cache<String, Arc<Mutex<Held>>>);
 
 impl Leases {
     pub(crate) fn new() -> Self {
-        Self(Cache::builder().max_capacity(KEYS_MAX).time_to_idle(Duration::from_secs(60)).build())
+        Self(
+            Cache::builder()
+                .max_capacity(KEYS_MAX)
+                .time_to_idle(Duration::from_secs(60))
+                .build(),
+        )
     }
 
     /// Takes one leased permit, if there is one.
@@ -37,7 +42,13 @@ impl Leases {
         }
         held.permits -= 1;
         let reset = micros(held.full_at.saturating_duration_since(now));
-        Some(Reply { granted: 1, allowed: true, remaining: held.permits + held.beyond, reset, retry: 0 })
+        Some(Reply {
+            granted: 1,
+            allowed: true,
+            remaining: held.permits + held.beyond,
+            reset,
+            retry: 0,
+        })
     }
 
     /// Gives back a permit that was not used after all.
@@ -49,7 +60,10 @@ impl Leases {
 
     /// How many permits to ask for: one, or `lease` when the key is in demand.
     pub(crate) fn want(&self, key: &str, lease: u32, now: Instant) -> u32 {
-        let hot = self.0.get(key).is_some_and(|held| now.saturating_duration_since(lock(&held).asked_at) < HOT);
+        let hot = self
+            .0
+            .get(key)
+            .is_some_and(|held| now.saturating_duration_since(lock(&held).asked_at) < HOT);
         if hot { lease } else { 1 }
     }
 

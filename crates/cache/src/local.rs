@@ -23,8 +23,15 @@ pub(crate) struct LocalLimiter {
 
 impl LocalLimiter {
     pub(crate) fn new(clock: Clock, replicas: u32) -> Self {
-        let buckets = Cache::builder().max_capacity(BUCKETS_MAX).time_to_idle(IDLE_MAX).build();
-        Self { buckets, clock, replicas: replicas.max(1) }
+        let buckets = Cache::builder()
+            .max_capacity(BUCKETS_MAX)
+            .time_to_idle(IDLE_MAX)
+            .build();
+        Self {
+            buckets,
+            clock,
+            replicas: replicas.max(1),
+        }
     }
 
     /// One permit of each limit, all or nothing.
@@ -39,7 +46,8 @@ impl LocalLimiter {
         }
         for (reply, (key, rate)) in replies.iter_mut().zip(limits) {
             if reply.granted > 0 {
-                self.bucket(key).fetch_sub(self.share(*rate).step, Ordering::AcqRel);
+                self.bucket(key)
+                    .fetch_sub(self.share(*rate).step, Ordering::AcqRel);
                 reply.remaining += 1;
                 reply.granted = 0;
             }
@@ -49,11 +57,15 @@ impl LocalLimiter {
 
     fn share(&self, rate: Rate) -> Rate {
         let permits = (rate.permits / self.replicas).max(1);
-        Rate { permits, step: rate.depth() / i64::from(permits) }
+        Rate {
+            permits,
+            step: rate.depth() / i64::from(permits),
+        }
     }
 
     fn bucket(&self, key: &str) -> Arc<AtomicI64> {
-        self.buckets.get_with_by_ref(key, || Arc::new(AtomicI64::new(0)))
+        self.buckets
+            .get_with_by_ref(key, || Arc::new(AtomicI64::new(0)))
     }
 
     fn take(&self, key: &str, rate: Rate, now: i64) -> Reply {
@@ -83,7 +95,9 @@ mod tests {
     }
 
     fn allowed(limiter: &LocalLimiter, key: &str, rate: Rate, tries: usize) -> usize {
-        (0..tries).filter(|_| limiter.check(&[(key, rate)])[0].granted > 0).count()
+        (0..tries)
+            .filter(|_| limiter.check(&[(key, rate)])[0].granted > 0)
+            .count()
     }
 
     #[test]
@@ -98,13 +112,19 @@ mod tests {
     #[test]
     fn more_replicas_than_permits_still_leave_one() {
         let (limiter, _) = limiter(10);
-        assert_eq!(allowed(&limiter, "a", Rate::new(5, Duration::from_secs(900)), 100), 1);
+        assert_eq!(
+            allowed(&limiter, "a", Rate::new(5, Duration::from_secs(900)), 100),
+            1
+        );
     }
 
     #[test]
     fn a_refused_request_takes_nothing_from_its_other_limits() {
         let (limiter, _) = limiter(1);
-        let (narrow, wide) = (Rate::new(1, Duration::from_secs(60)), Rate::new(10, Duration::from_secs(60)));
+        let (narrow, wide) = (
+            Rate::new(1, Duration::from_secs(60)),
+            Rate::new(10, Duration::from_secs(60)),
+        );
         for _ in 0..50 {
             limiter.check(&[("narrow", narrow), ("wide", wide)]);
         }
@@ -116,8 +136,13 @@ mod tests {
         let (limiter, _) = limiter(1);
         let rate = Rate::new(5, Duration::from_secs(900));
         let total: usize = std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| allowed(&limiter, "a", rate, 100))).collect();
-            threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+            let threads: Vec<_> = (0..8)
+                .map(|_| scope.spawn(|| allowed(&limiter, "a", rate, 100)))
+                .collect();
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap())
+                .sum()
         });
         assert_eq!(total, 5);
     }

@@ -26,8 +26,19 @@ impl Limit {
     /// `permits` per `window` for `subject` (for example `ip:203.0.113.7` or `user:<id>`) in `class` (for example `login`).
     ///
     /// A full bucket allows `permits` at once; they grow back evenly over the window.
-    pub fn new(class: &'static str, subject: impl Into<String>, permits: u32, window: Duration) -> Self {
-        Self { class, subject: subject.into(), permits: permits.max(1), window, lease: 1 }
+    pub fn new(
+        class: &'static str,
+        subject: impl Into<String>,
+        permits: u32,
+        window: Duration,
+    ) -> Self {
+        Self {
+            class,
+            subject: subject.into(),
+            permits: permits.max(1),
+            window,
+            lease: 1,
+        }
     }
 
     /// Lets a process fetch up to `permits` at a time when the subject is in demand, so that most requests do not ask Redis.
@@ -90,14 +101,20 @@ impl Verdict {
 
     /// How long the caller must wait until no limit refuses; nothing when the request may go on.
     pub fn retry_after(&self) -> Option<Duration> {
-        self.outcomes.iter().filter_map(|outcome| outcome.retry_after).max()
+        self.outcomes
+            .iter()
+            .filter_map(|outcome| outcome.retry_after)
+            .max()
     }
 
     /// The limit that the caller will hit first: a refusing one if there is one, else the one with the smallest part left.
     pub fn tightest(&self) -> Option<&Outcome> {
         self.outcomes.iter().min_by(|a, b| {
             let left = |o: &Outcome| f64::from(o.remaining) / f64::from(o.limit);
-            a.allowed.cmp(&b.allowed).then(b.retry_after.cmp(&a.retry_after)).then(left(a).total_cmp(&left(b)))
+            a.allowed
+                .cmp(&b.allowed)
+                .then(b.retry_after.cmp(&a.retry_after))
+                .then(left(a).total_cmp(&left(b)))
         })
     }
 }
@@ -118,9 +135,16 @@ impl RateLimiter {
         let local = LocalLimiter::new(cache.clock().clone(), replicas);
         let alone = opentelemetry::global::meter("cache")
             .u64_counter("cache.limiter.alone")
-            .with_description("rate limit questions answered by the process alone because redis did not answer")
+            .with_description(
+                "rate limit questions answered by the process alone because redis did not answer",
+            )
             .build();
-        Self(Arc::new(Inner { cache, leases: Leases::new(), local, alone }))
+        Self(Arc::new(Inner {
+            cache,
+            leases: Leases::new(),
+            local,
+            alone,
+        }))
     }
 
     /// Takes one permit of every limit, or none of any. One round trip to Redis at most, none for leased permits.
@@ -129,14 +153,24 @@ impl RateLimiter {
     pub async fn check(&self, limits: &[Limit]) -> Verdict {
         let inner = &*self.0;
         let now = inner.cache.clock().instant();
-        let keys: Vec<String> =
-            limits.iter().map(|limit| inner.cache.keys().limit(limit.class, &limit.subject)).collect();
+        let keys: Vec<String> = limits
+            .iter()
+            .map(|limit| inner.cache.keys().limit(limit.class, &limit.subject))
+            .collect();
         let mut replies: Vec<Option<Reply>> = limits
             .iter()
             .zip(&keys)
-            .map(|(limit, key)| if limit.lease > 1 { inner.leases.take(key, now) } else { None })
+            .map(|(limit, key)| {
+                if limit.lease > 1 {
+                    inner.leases.take(key, now)
+                } else {
+                    None
+                }
+            })
             .collect();
-        let open: Vec<usize> = (0..limits.len()).filter(|i| replies[*i].is_none()).collect();
+        let open: Vec<usize> = (0..limits.len())
+            .filter(|i| replies[*i].is_none())
+            .collect();
         let mut counted = Counted::Together;
         if !open.is_empty() {
             let asked = match inner.ask(limits, &keys, &open, now).await {
@@ -156,36 +190,62 @@ impl RateLimiter {
                 replies[i] = Some(reply);
             }
         }
-        let outcomes = limits.iter().zip(replies).map(|(limit, reply)| outcome(limit, reply)).collect();
+        let outcomes = limits
+            .iter()
+            .zip(replies)
+            .map(|(limit, reply)| outcome(limit, reply))
+            .collect();
         Verdict { outcomes, counted }
     }
 }
 
 impl Inner {
-    async fn ask(&self, limits: &[Limit], keys: &[String], open: &[usize], now: Instant) -> Result<Vec<Reply>> {
+    async fn ask(
+        &self,
+        limits: &[Limit],
+        keys: &[String],
+        open: &[usize],
+        now: Instant,
+    ) -> Result<Vec<Reply>> {
         let mut call = SCRIPT.prepare_invoke();
         for &i in open {
             let (limit, rate) = (&limits[i], limits[i].rate());
-            let want = if limit.lease > 1 { self.leases.want(&keys[i], limit.lease, now) } else { 1 };
-            call.key(&keys[i]).arg(rate.step).arg(rate.permits).arg(want);
+            let want = if limit.lease > 1 {
+                self.leases.want(&keys[i], limit.lease, now)
+            } else {
+                1
+            };
+            call.key(&keys[i])
+                .arg(rate.step)
+                .arg(rate.permits)
+                .arg(want);
         }
-        let numbers: Vec<i64> =
-            self.cache.call(async |mut redis| call.invoke_async::<Vec<i64>>(&mut redis).await).await?;
+        let numbers: Vec<i64> = self
+            .cache
+            .call(async |mut redis| call.invoke_async::<Vec<i64>>(&mut redis).await)
+            .await?;
         if numbers.len() != open.len() * REPLY_NUMBERS {
-            return Err(kernel::Error::internal("the limiter script answered another number of values"));
+            return Err(kernel::Error::internal(
+                "the limiter script answered another number of values",
+            ));
         }
         let replies = read_replies(&numbers);
         for (&i, reply) in open.iter().zip(&replies) {
             if limits[i].lease > 1 && reply.granted > 0 {
-                self.leases.store(keys[i].clone(), limits[i].rate(), *reply, now);
+                self.leases
+                    .store(keys[i].clone(), limits[i].rate(), *reply, now);
             }
         }
         Ok(replies)
     }
 
     fn ask_alone(&self, limits: &[Limit], keys: &[String], open: &[usize]) -> Vec<Reply> {
-        self.alone.add(1, &[KeyValue::new("class", limits[open[0]].class)]);
-        let question: Vec<_> = open.iter().map(|&i| (keys[i].as_str(), limits[i].rate())).collect();
+        self.alone
+            .add(1, &[KeyValue::new("class", limits[open[0]].class)]);
+        let question: Vec<_> = open
+            .iter()
+            .map(|&i| (keys[i].as_str(), limits[i].rate()))
+            .collect();
         self.local.check(&question)
     }
 }
@@ -199,7 +259,11 @@ fn outcome(limit: &Limit, reply: Option<Reply>) -> Outcome {
         limit: limit.permits,
         window: limit.window,
         remaining: reply.remaining,
-        reset_seconds: micros(reply.reset).as_micros().div_ceil(1_000_000).try_into().unwrap_or(u64::MAX),
+        reset_seconds: micros(reply.reset)
+            .as_micros()
+            .div_ceil(1_000_000)
+            .try_into()
+            .unwrap_or(u64::MAX),
         retry_after: (!reply.allowed).then(|| micros(reply.retry)),
     }
 }

@@ -54,7 +54,9 @@ impl Broker {
             .url
             .expose_secret()
             .parse()
-            .map_err(|cause: String| Error::internal(cause).context("AMQP_URL is not an amqp:// or amqps:// URL"))?;
+            .map_err(|cause: String| {
+                Error::internal(cause).context("AMQP_URL is not an amqp:// or amqps:// URL")
+            })?;
         uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
         let publishing = Link::open(uri.clone(), "publish", config.reconnect_max);
         let names = Names::new(&config);
@@ -111,7 +113,9 @@ impl Broker {
     /// A fresh channel of the consuming connection; waits a moment for a connection that is being opened.
     pub(crate) async fn consuming_channel(&self) -> Result<Channel> {
         let inner = &self.0;
-        let link = inner.consuming.get_or_init(|| Link::open(inner.uri.clone(), "consume", inner.config.reconnect_max));
+        let link = inner
+            .consuming
+            .get_or_init(|| Link::open(inner.uri.clone(), "consume", inner.config.reconnect_max));
         answer(async {
             link.up().await;
             Ok(())
@@ -125,7 +129,10 @@ impl Broker {
 struct Link(watch::Receiver<Option<Arc<Connection>>>);
 
 impl Link {
-    #[expect(clippy::disallowed_methods, reason = "it ends with the last handle of the broker, also in the middle of a drain, which must not wait for it")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "it ends with the last handle of the broker, also in the middle of a drain, which must not wait for it"
+    )]
     fn open(uri: AMQPUri, role: &'static str, pause_max: Duration) -> Self {
         let (state, receiver) = watch::channel(None);
         tokio::spawn(keep_up(uri, role, pause_max, state));
@@ -133,7 +140,10 @@ impl Link {
     }
 
     fn is_up(&self) -> bool {
-        self.0.borrow().as_ref().is_some_and(|connection| connection.status().connected())
+        self.0
+            .borrow()
+            .as_ref()
+            .is_some_and(|connection| connection.status().connected())
     }
 
     async fn up(&self) {
@@ -144,13 +154,19 @@ impl Link {
 
     async fn channel(&self) -> Result<Channel> {
         let connection = self.0.borrow().clone();
-        let connection = connection.ok_or_else(|| Error::unavailable("rabbitmq", "not connected"))?;
+        let connection =
+            connection.ok_or_else(|| Error::unavailable("rabbitmq", "not connected"))?;
         answer(async { connection.create_channel().await.map_err(failure) }).await
     }
 }
 
 /// The life of a link: connect, stand, lose, pause, again. One line in the log per outage.
-async fn keep_up(uri: AMQPUri, role: &'static str, pause_max: Duration, state: watch::Sender<Option<Arc<Connection>>>) {
+async fn keep_up(
+    uri: AMQPUri,
+    role: &'static str,
+    pause_max: Duration,
+    state: watch::Sender<Option<Arc<Connection>>>,
+) {
     let mut pause = RECONNECT_FIRST;
     let mut reported = false;
     loop {
@@ -175,9 +191,15 @@ async fn keep_up(uri: AMQPUri, role: &'static str, pause_max: Duration, state: w
                 }
                 state.send_replace(None);
             }
-            Err(reason) if reported => tracing::debug!(role, reason, "rabbitmq is still out of reach"),
+            Err(reason) if reported => {
+                tracing::debug!(role, reason, "rabbitmq is still out of reach")
+            }
             Err(reason) => {
-                tracing::warn!(role, reason, "rabbitmq is out of reach; events wait in the outbox until it is back");
+                tracing::warn!(
+                    role,
+                    reason,
+                    "rabbitmq is out of reach; events wait in the outbox until it is back"
+                );
                 reported = true;
             }
         }
@@ -191,7 +213,8 @@ async fn keep_up(uri: AMQPUri, role: &'static str, pause_max: Duration, state: w
 }
 
 async fn open(uri: AMQPUri, role: &'static str) -> Result<Connection, String> {
-    let properties = ConnectionProperties::default().with_connection_name(format!("tenantry {role}").into());
+    let properties =
+        ConnectionProperties::default().with_connection_name(format!("tenantry {role}").into());
     match tokio::time::timeout(CONNECT_TIMEOUT, Connection::connect_uri(uri, properties)).await {
         Ok(Ok(connection)) => Ok(connection),
         Ok(Err(error)) => Err(error.to_string()),
@@ -226,7 +249,8 @@ async fn lost(connection: &Connection, role: &'static str) -> String {
 }
 
 async fn close(connection: &Connection) {
-    let closed = tokio::time::timeout(Duration::from_secs(1), connection.close(200, "OK".into())).await;
+    let closed =
+        tokio::time::timeout(Duration::from_secs(1), connection.close(200, "OK".into())).await;
     if !matches!(closed, Ok(Ok(()))) {
         tracing::debug!("the connection to rabbitmq did not close in order");
     }
@@ -247,6 +271,9 @@ pub(crate) async fn answer<T>(exchange: impl Future<Output = Result<T>>) -> Resu
 
 impl std::fmt::Debug for Broker {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Broker").field("names", &self.0.names).field("is_up", &self.is_up()).finish_non_exhaustive()
+        f.debug_struct("Broker")
+            .field("names", &self.0.names)
+            .field("is_up", &self.is_up())
+            .finish_non_exhaustive()
     }
 }

@@ -7,7 +7,9 @@ use db::Envelope;
 use futures::StreamExt;
 use kernel::Result;
 use lapin::message::Delivery as Message;
-use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions, QueueDeclareOptions};
+use lapin::options::{
+    BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions, QueueDeclareOptions,
+};
 use lapin::types::FieldTable;
 use lapin::{Channel, Consumer};
 use runtime::Shutdown;
@@ -38,14 +40,22 @@ where
     H: Fn(Delivery) -> F + Send + Sync + 'static,
     F: Future<Output = Result<()>> + Send + 'static,
 {
-    let worker = Arc::new(Worker { broker, queue, handler, shutdown });
+    let worker = Arc::new(Worker {
+        broker,
+        queue,
+        handler,
+        shutdown,
+    });
     let mut under_way = JoinSet::new();
     let mut reported = false;
     while !worker.shutdown.is_begun() {
-        match worker.session(&mut under_way).await {
+        match Box::pin(worker.session(&mut under_way)).await {
             Ok(Ended::Shutdown) => return,
             Ok(Ended::Cancelled) => {
-                tracing::warn!(queue = worker.queue.name, "the broker ended the consumer; the queue is declared anew");
+                tracing::warn!(
+                    queue = worker.queue.name,
+                    "the broker ended the consumer; the queue is declared anew"
+                );
                 reported = false;
             }
             // An outage is reported by the connection; a queue that cannot be declared is this queue's own trouble.
@@ -53,7 +63,9 @@ where
                 tracing::warn!(queue = worker.queue.name, error = %error.chain(), "the queue cannot be consumed; trying on");
                 reported = true;
             }
-            Err(error) => tracing::debug!(queue = worker.queue.name, error = %error.chain(), "the queue cannot be consumed yet"),
+            Err(error) => {
+                tracing::debug!(queue = worker.queue.name, error = %error.chain(), "the queue cannot be consumed yet")
+            }
         }
         worker.shutdown.or(tokio::time::sleep(AGAIN)).await;
     }
@@ -87,8 +99,10 @@ where
 {
     /// Consumes on one channel until the shutdown or until the channel is gone.
     async fn session(self: &Arc<Self>, under_way: &mut JoinSet<()>) -> Result<Ended> {
-        let opened = self.shutdown.or(self.open()).await;
-        let Some(opened) = opened else { return Ok(Ended::Shutdown) };
+        let opened = self.shutdown.or(Box::pin(self.open())).await;
+        let Some(opened) = opened else {
+            return Ok(Ended::Shutdown);
+        };
         let (channel, mut messages) = opened?;
         tracing::info!(queue = self.queue.name, "consuming");
         loop {
@@ -116,10 +130,18 @@ where
         let channel = self.broker.consuming_channel().await?;
         answer(async {
             missed::declare(&self.broker, &channel, &self.queue).await?;
-            channel.basic_qos(self.queue.concurrency, BasicQosOptions::default()).await.map_err(failure)?;
+            channel
+                .basic_qos(self.queue.concurrency, BasicQosOptions::default())
+                .await
+                .map_err(failure)?;
             let name = self.broker.names().queue(self.queue.name);
             let messages = channel
-                .basic_consume(name.as_str().into(), "".into(), BasicConsumeOptions::default(), FieldTable::default())
+                .basic_consume(
+                    name.as_str().into(),
+                    "".into(),
+                    BasicConsumeOptions::default(),
+                    FieldTable::default(),
+                )
                 .await
                 .map_err(failure)?;
             Ok((channel, messages))
@@ -131,30 +153,56 @@ where
     async fn work(&self, message: Message) -> Option<Verdict> {
         let verdict = judge(&self.broker, &self.queue, &message, &self.handler).await?;
         // A failed event is still put aside during a shutdown, as long as the drain lasts.
-        settle(&self.broker, &self.queue, &message, &verdict, &self.shutdown).await.then_some(verdict)
+        settle(
+            &self.broker,
+            &self.queue,
+            &message,
+            &verdict,
+            &self.shutdown,
+        )
+        .await
+        .then_some(verdict)
     }
 
     /// Takes no more messages and lets those under way end; what then remains goes back to the queue with the channel.
     async fn drain(&self, channel: &Channel, messages: &Consumer, under_way: &mut JoinSet<()>) {
         let cancel = channel.basic_cancel(messages.tag(), BasicCancelOptions::default());
-        if !matches!(tokio::time::timeout(CLOSE_TIMEOUT, cancel).await, Ok(Ok(()))) {
-            tracing::debug!(queue = self.queue.name, "the consumer could not be cancelled in order");
+        if !matches!(
+            tokio::time::timeout(CLOSE_TIMEOUT, cancel).await,
+            Ok(Ok(()))
+        ) {
+            tracing::debug!(
+                queue = self.queue.name,
+                "the consumer could not be cancelled in order"
+            );
         }
         self.finish(under_way).await;
         close(channel).await;
     }
 
     async fn finish(&self, under_way: &mut JoinSet<()>) {
-        let ended = tokio::time::timeout(self.queue.drain_timeout, async { while under_way.join_next().await.is_some() {} }).await;
+        let ended = tokio::time::timeout(self.queue.drain_timeout, async {
+            while under_way.join_next().await.is_some() {}
+        })
+        .await;
         if ended.is_err() {
-            tracing::warn!(queue = self.queue.name, events = under_way.len(), "events were still being handled at the end; they will be handled again");
+            tracing::warn!(
+                queue = self.queue.name,
+                events = under_way.len(),
+                "events were still being handled at the end; they will be handled again"
+            );
             under_way.shutdown().await;
         }
     }
 }
 
 /// One attempt at a message, or nothing when the attempt must look as if the process had died.
-pub(crate) async fn judge<H, F>(broker: &Broker, queue: &Queue, message: &Message, handler: &H) -> Option<Verdict>
+pub(crate) async fn judge<H, F>(
+    broker: &Broker,
+    queue: &Queue,
+    message: &Message,
+    handler: &H,
+) -> Option<Verdict>
 where
     H: Fn(Delivery) -> F,
     F: Future<Output = Result<()>>,
@@ -164,21 +212,44 @@ where
     let verdict = match read(&message.data) {
         Ok(envelope) => run(broker, queue, message, envelope, handler).await,
         Err(verdict) => {
-            tracing::error!(queue = queue.name, ?verdict, "a message is no event and is among the dead letters");
+            tracing::error!(
+                queue = queue.name,
+                ?verdict,
+                "a message is no event and is among the dead letters"
+            );
             verdict
         }
     };
-    let seconds = broker.clock().instant().saturating_duration_since(started).as_secs_f64();
-    broker.metrics().consumed(queue.name, verdict.name(), seconds);
+    let seconds = broker
+        .clock()
+        .instant()
+        .saturating_duration_since(started)
+        .as_secs_f64();
+    broker
+        .metrics()
+        .consumed(queue.name, verdict.name(), seconds);
     Some(verdict)
 }
 
-async fn run<H, F>(broker: &Broker, queue: &Queue, message: &Message, envelope: Envelope, handler: &H) -> Verdict
+async fn run<H, F>(
+    broker: &Broker,
+    queue: &Queue,
+    message: &Message,
+    envelope: Envelope,
+    handler: &H,
+) -> Verdict
 where
     H: Fn(Delivery) -> F,
     F: Future<Output = Result<()>>,
 {
-    attempt(queue, broker.clock(), envelope, attempt_of(&message.properties), handler).await
+    attempt(
+        queue,
+        broker.clock(),
+        envelope,
+        attempt_of(&message.properties),
+        handler,
+    )
+    .await
 }
 
 /// Puts back the `held` messages that the channel has taken from `queue`, and closes it.
@@ -187,15 +258,24 @@ where
 pub(crate) async fn put_back(channel: &Channel, queue: &str, held: usize) {
     let returned = async {
         let rest = depth(channel, queue).await?;
-        let everything = BasicNackOptions { multiple: true, requeue: true };
+        let everything = BasicNackOptions {
+            multiple: true,
+            requeue: true,
+        };
         channel.basic_nack(0, everything).await.map_err(failure)?;
         while held > 0 && depth(channel, queue).await? < rest + held {
             tokio::time::sleep(PUT_BACK_LOOK).await;
         }
         Ok::<_, kernel::Error>(())
     };
-    if !matches!(tokio::time::timeout(PUT_BACK_TIMEOUT, returned).await, Ok(Ok(()))) {
-        tracing::debug!(queue, "messages were not seen to come back; closing the channel puts them back at the latest");
+    if !matches!(
+        tokio::time::timeout(PUT_BACK_TIMEOUT, returned).await,
+        Ok(Ok(()))
+    ) {
+        tracing::debug!(
+            queue,
+            "messages were not seen to come back; closing the channel puts them back at the latest"
+        );
     }
     close(channel).await;
 }
@@ -203,7 +283,10 @@ pub(crate) async fn put_back(channel: &Channel, queue: &str, held: usize) {
 /// How many messages of a queue nobody holds.
 pub(crate) async fn depth(channel: &Channel, queue: &str) -> Result<usize> {
     let passive = QueueDeclareOptions::durable().passive();
-    let declared = channel.queue_declare(queue.into(), passive, FieldTable::default()).await.map_err(failure)?;
+    let declared = channel
+        .queue_declare(queue.into(), passive, FieldTable::default())
+        .await
+        .map_err(failure)?;
     Ok(declared.message_count() as usize)
 }
 

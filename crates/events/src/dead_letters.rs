@@ -10,12 +10,12 @@ use lapin::options::{BasicAckOptions, BasicGetOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use uuid::Uuid;
 
+use crate::Broker;
 use crate::broker::{answer, failure};
 use crate::consume::{close, depth, put_back};
 use crate::publish::{number_header, properties, text_header};
 use crate::settle::{ATTEMPT, FAILED_AT, REASON, REPLAYS, TRACEPARENT, attempt_of};
 use crate::topology::declare_dead;
-use crate::Broker;
 
 /// Dead letters looked at or replayed in one call.
 pub const DEAD_LETTERS_MAX: usize = 1_000;
@@ -54,7 +54,12 @@ pub enum Selection {
 pub async fn list(broker: &Broker, queue: &str, limit: usize) -> Result<Vec<DeadLetter>> {
     let held = hold(broker, queue, limit.min(DEAD_LETTERS_MAX)).await?;
     let letters = held.messages.iter().map(read).collect();
-    put_back(&held.channel, &broker.names().dead(queue), held.messages.len()).await;
+    put_back(
+        &held.channel,
+        &broker.names().dead(queue),
+        held.messages.len(),
+    )
+    .await;
     Ok(letters)
 }
 
@@ -98,7 +103,12 @@ pub async fn replay(broker: &Broker, queue: &str, selection: &Selection) -> Resu
         }
         replayed += 1;
     }
-    put_back(&held.channel, &broker.names().dead(queue), held.messages.len() - replayed).await;
+    put_back(
+        &held.channel,
+        &broker.names().dead(queue),
+        held.messages.len() - replayed,
+    )
+    .await;
     outcome.map(|()| replayed)
 }
 
@@ -108,11 +118,25 @@ async fn inject(broker: &Broker, target: &str, message: &Message) -> Result<()> 
     headers.insert(ATTEMPT.into(), AMQPValue::LongLongInt(1));
     headers.insert(REPLAYS.into(), AMQPValue::LongLongInt(replays.into()));
     if let Some(traceparent) = text_header(&message.properties, TRACEPARENT) {
-        headers.insert(TRACEPARENT.into(), AMQPValue::LongString(traceparent.into()));
+        headers.insert(
+            TRACEPARENT.into(),
+            AMQPValue::LongString(traceparent.into()),
+        );
     }
-    let id = message.properties.message_id().as_ref().map_or("", |id| id.as_str());
-    broker.publisher().put(broker, target, &message.data, properties(id, headers)).await?;
-    message.acker.ack(BasicAckOptions::default()).await.map_err(failure)?;
+    let id = message
+        .properties
+        .message_id()
+        .as_ref()
+        .map_or("", |id| id.as_str());
+    broker
+        .publisher()
+        .put(broker, target, &message.data, properties(id, headers))
+        .await?;
+    message
+        .acker
+        .ack(BasicAckOptions::default())
+        .await
+        .map_err(failure)?;
     Ok(())
 }
 
@@ -129,7 +153,10 @@ async fn hold(broker: &Broker, queue: &str, limit: usize) -> Result<Held> {
         declare_dead(&channel, broker.names(), queue).await?;
         let mut messages = Vec::new();
         while messages.len() < limit {
-            let found = channel.basic_get(name.as_str().into(), BasicGetOptions::default()).await.map_err(failure)?;
+            let found = channel
+                .basic_get(name.as_str().into(), BasicGetOptions::default())
+                .await
+                .map_err(failure)?;
             let Some(found) = found else { break };
             messages.push(found.delivery);
         }

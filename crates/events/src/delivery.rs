@@ -48,16 +48,35 @@ impl Delivery {
     /// event then goes to the dead letters, from where it is replayed after an upgrade.
     pub fn payload<M: Event>(&self) -> Result<M> {
         let envelope = &self.envelope;
-        let unreadable = |reason: &'static str, what: String| Error::new(ErrorCode::ValidationError, reason, what);
-        let version = envelope.dataschema.rsplit_once("/v").and_then(|(_, version)| version.parse::<u32>().ok());
+        let unreadable = |reason: &'static str, what: String| {
+            Error::new(ErrorCode::ValidationError, reason, what)
+        };
+        let version = envelope
+            .dataschema
+            .rsplit_once("/v")
+            .and_then(|(_, version)| version.parse::<u32>().ok());
         if envelope.event_type != M::TYPE {
-            return Err(unreadable("events.type_unexpected", format!("{} is not {}", envelope.event_type, M::TYPE)));
+            return Err(unreadable(
+                "events.type_unexpected",
+                format!("{} is not {}", envelope.event_type, M::TYPE),
+            ));
         }
         if version.is_none_or(|version| version > M::VERSION) {
-            return Err(unreadable("events.version_unknown", format!("{} is newer than version {}", envelope.dataschema, M::VERSION)));
+            return Err(unreadable(
+                "events.version_unknown",
+                format!(
+                    "{} is newer than version {}",
+                    envelope.dataschema,
+                    M::VERSION
+                ),
+            ));
         }
-        proto::json::from_value(envelope.data.clone())
-            .map_err(|error| unreadable("events.payload_invalid", format!("the payload of {} does not fit: {error}", M::TYPE)))
+        proto::json::from_value(envelope.data.clone()).map_err(|error| {
+            unreadable(
+                "events.payload_invalid",
+                format!("the payload of {} does not fit: {error}", M::TYPE),
+            )
+        })
     }
 }
 
@@ -66,9 +85,14 @@ impl Delivery {
 pub(crate) enum Verdict {
     Done,
     /// Again after the pause.
-    Retry { pause: Duration, reason: String },
+    Retry {
+        pause: Duration,
+        reason: String,
+    },
     /// Never again by itself.
-    Dead { reason: String },
+    Dead {
+        reason: String,
+    },
 }
 
 impl Verdict {
@@ -84,18 +108,29 @@ impl Verdict {
 /// Reads the envelope; what cannot be read is dead at once, with a reason that repeats nothing of the content.
 pub(crate) fn read(body: &[u8]) -> Result<Envelope, Verdict> {
     if body.len() > db::ENVELOPE_BYTES_MAX {
-        return Err(Verdict::Dead { reason: "events.too_large".into() });
+        return Err(Verdict::Dead {
+            reason: "events.too_large".into(),
+        });
     }
-    let envelope: Envelope =
-        serde_json::from_slice(body).map_err(|_| Verdict::Dead { reason: "events.undecodable".into() })?;
+    let envelope: Envelope = serde_json::from_slice(body).map_err(|_| Verdict::Dead {
+        reason: "events.undecodable".into(),
+    })?;
     if envelope.specversion != "1.0" {
-        return Err(Verdict::Dead { reason: "events.specversion_unknown".into() });
+        return Err(Verdict::Dead {
+            reason: "events.specversion_unknown".into(),
+        });
     }
     Ok(envelope)
 }
 
 /// Runs one attempt: within its time, in its own span, with panics caught.
-pub(crate) async fn attempt<F>(queue: &Queue, clock: &Clock, envelope: Envelope, attempt: u32, handler: impl FnOnce(Delivery) -> F) -> Verdict
+pub(crate) async fn attempt<F>(
+    queue: &Queue,
+    clock: &Clock,
+    envelope: Envelope,
+    attempt: u32,
+    handler: impl FnOnce(Delivery) -> F,
+) -> Verdict
 where
     F: Future<Output = Result<()>>,
 {
@@ -113,8 +148,16 @@ where
         let work = AssertUnwindSafe(async { handler(delivery).await }).catch_unwind();
         let result = match tokio::time::timeout(queue.handler_timeout, work).await {
             Ok(Ok(result)) => result,
-            Ok(Err(_panic)) => Err(Error::new(ErrorCode::InternalError, "events.handler_panicked", "the handler panicked")),
-            Err(_) => Err(Error::new(ErrorCode::DeadlineExceeded, "events.handler_timeout", "the handler took too long")),
+            Ok(Err(_panic)) => Err(Error::new(
+                ErrorCode::InternalError,
+                "events.handler_panicked",
+                "the handler panicked",
+            )),
+            Err(_) => Err(Error::new(
+                ErrorCode::DeadlineExceeded,
+                "events.handler_timeout",
+                "the handler took too long",
+            )),
         };
         judge(queue, attempt, result)
     }
@@ -122,7 +165,13 @@ where
     .await
 }
 
-fn delivery(queue: &Queue, clock: &Clock, envelope: Envelope, attempt: u32, span: &Span) -> Delivery {
+fn delivery(
+    queue: &Queue,
+    clock: &Clock,
+    envelope: Envelope,
+    attempt: u32,
+    span: &Span,
+) -> Delivery {
     let service = queue.name.split('.').next().unwrap_or(queue.name);
     let ctx = RequestContext::system(service, TenantId(envelope.tenantid))
         .request_id(envelope.id.to_string())
@@ -130,14 +179,23 @@ fn delivery(queue: &Queue, clock: &Clock, envelope: Envelope, attempt: u32, span
         .traceparent(trace::adopt(span, envelope.traceparent.as_deref()))
         .deadline(clock.instant() + queue.handler_timeout)
         .build();
-    Delivery { ctx, envelope, attempt, consumer: queue.name }
+    Delivery {
+        ctx,
+        envelope,
+        attempt,
+        consumer: queue.name,
+    }
 }
 
 fn judge(queue: &Queue, attempt: u32, result: Result<()>) -> Verdict {
-    let Err(error) = result else { return Verdict::Done };
+    let Err(error) = result else {
+        return Verdict::Done;
+    };
     let reason = error.reason().to_owned();
     let pause = match error.code() {
-        Code::Unavailable | Code::Timeout | Code::Conflict | Code::Limited => queue.ladder.pause_after(attempt),
+        Code::Unavailable | Code::Timeout | Code::Conflict | Code::Limited => {
+            queue.ladder.pause_after(attempt)
+        }
         Code::Invalid
         | Code::Unauthenticated
         | Code::Forbidden
@@ -165,20 +223,37 @@ mod tests {
 
     #[test]
     fn the_code_decides_between_another_attempt_and_the_dead_letters() {
-        let queue = Queue::new("tenant.audit", ["audit.recorded"]).ladder(Ladder::of([Duration::from_secs(60)]));
+        let queue = Queue::new("tenant.audit", ["audit.recorded"])
+            .ladder(Ladder::of([Duration::from_secs(60)]));
         for code in ErrorCode::ALL {
-            let retried = matches!(code.code(), Code::Unavailable | Code::Timeout | Code::Conflict | Code::Limited);
+            let retried = matches!(
+                code.code(),
+                Code::Unavailable | Code::Timeout | Code::Conflict | Code::Limited
+            );
             let first = judge(&queue, 1, Err(Error::new(*code, "x.y", "z")));
             assert_eq!(matches!(first, Verdict::Retry { .. }), retried, "{code}");
             let last = judge(&queue, 2, Err(Error::new(*code, "x.y", "z")));
-            assert_eq!(last, Verdict::Dead { reason: "x.y".into() }, "{code}");
+            assert_eq!(
+                last,
+                Verdict::Dead {
+                    reason: "x.y".into()
+                },
+                "{code}"
+            );
         }
         assert_eq!(judge(&queue, 1, Ok(())), Verdict::Done);
     }
 
     #[test]
     fn what_is_no_envelope_is_dead_and_its_reason_repeats_nothing_of_it() {
-        let check = |body: &[u8], reason: &str| assert_eq!(read(body), Err(Verdict::Dead { reason: reason.into() }));
+        let check = |body: &[u8], reason: &str| {
+            assert_eq!(
+                read(body),
+                Err(Verdict::Dead {
+                    reason: reason.into()
+                })
+            )
+        };
         check(b"\xff\xfe", "events.undecodable");
         check(b"{\"cpf\":\"123.456.789-00\"}", "events.undecodable");
         check(&vec![b' '; db::ENVELOPE_BYTES_MAX + 1], "events.too_large");

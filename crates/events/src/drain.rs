@@ -35,8 +35,14 @@ where
     let name = broker.names().queue(queue.name);
     let shutdown = Shutdown::new();
     let mut drained = Drained::default();
-    while let Some(found) = channel.basic_get(name.as_str().into(), BasicGetOptions::default()).await.map_err(failure)? {
-        let Some(verdict) = judge(broker, queue, &found.delivery, &handler).await else { break };
+    while let Some(found) = channel
+        .basic_get(name.as_str().into(), BasicGetOptions::default())
+        .await
+        .map_err(failure)?
+    {
+        let Some(verdict) = judge(broker, queue, &found.delivery, &handler).await else {
+            break;
+        };
         if !settle(broker, queue, &found.delivery, &verdict, &shutdown).await {
             break;
         }

@@ -42,7 +42,8 @@ impl Metrics {
     }
 
     pub(crate) fn published(&self, source: &str, events: usize) {
-        self.published.add(events as u64, &[KeyValue::new("source", source.to_owned())]);
+        self.published
+            .add(events as u64, &[KeyValue::new("source", source.to_owned())]);
     }
 
     pub(crate) fn outbox(&self, source: &str, events: u64, oldest_seconds: f64) {
@@ -52,7 +53,14 @@ impl Metrics {
     }
 
     pub(crate) fn consumed(&self, queue: &'static str, result: &'static str, seconds: f64) {
-        self.consumed.add(1, &[KeyValue::new("queue", queue), KeyValue::new("result", result)]);
-        self.handler.record(seconds, &[KeyValue::new("queue", queue)]);
+        self.consumed.add(
+            1,
+            &[
+                KeyValue::new("queue", queue),
+                KeyValue::new("result", result),
+            ],
+        );
+        self.handler
+            .record(seconds, &[KeyValue::new("queue", queue)]);
     }
 }

@@ -23,14 +23,19 @@ const TURNS_MAX: u32 = 100;
 /// On a fresh installation a service publishes its first events before the consumers are up; these are not lost.
 pub(crate) async fn declare(broker: &Broker, channel: &Channel, queue: &Queue) -> Result<()> {
     let names = broker.names();
-    let known = exists(broker, &names.queue(queue.name)).await? && exists(broker, &names.dead(queue.name)).await?;
+    let known = exists(broker, &names.queue(queue.name)).await?
+        && exists(broker, &names.dead(queue.name)).await?;
     declare_exchange(channel, names).await?;
     declare_queue(channel, names, queue).await?;
     if !known {
         // Copied before the dead-letter queue is declared, so that a crash in between copies again.
         let copied = copy_missed(broker, queue).await?;
         if copied > 0 {
-            tracing::info!(queue = queue.name, events = copied, "a new consumer takes over events that came before it");
+            tracing::info!(
+                queue = queue.name,
+                events = copied,
+                "a new consumer takes over events that came before it"
+            );
         }
     }
     declare_dead(channel, names, queue.name).await
@@ -40,7 +45,13 @@ pub(crate) async fn declare(broker: &Broker, channel: &Channel, queue: &Queue) -
 async fn exists(broker: &Broker, name: &str) -> Result<bool> {
     const NOT_FOUND: u16 = 404;
     let channel = broker.consuming_channel().await?;
-    let asked = channel.queue_declare(name.into(), QueueDeclareOptions::durable().passive(), FieldTable::default()).await;
+    let asked = channel
+        .queue_declare(
+            name.into(),
+            QueueDeclareOptions::durable().passive(),
+            FieldTable::default(),
+        )
+        .await;
     match asked {
         Ok(_) => {
             close(&channel).await;
@@ -59,17 +70,39 @@ async fn copy_missed(broker: &Broker, queue: &Queue) -> Result<usize> {
     let channel = take_turn(broker).await?;
     let unrouted = broker.names().unrouted();
     let target = broker.names().queue(queue.name);
-    let (mut held, mut seen, mut copied): (Vec<Message>, HashSet<String>, usize) = (Vec::new(), HashSet::new(), 0);
-    while let Some(found) = channel.basic_get(unrouted.as_str().into(), BasicGetOptions::default()).await.map_err(failure)? {
+    let (mut held, mut seen, mut copied): (Vec<Message>, HashSet<String>, usize) =
+        (Vec::new(), HashSet::new(), 0);
+    while let Some(found) = channel
+        .basic_get(unrouted.as_str().into(), BasicGetOptions::default())
+        .await
+        .map_err(failure)?
+    {
         let message = found.delivery;
-        let id = message.properties.message_id().as_ref().map_or_else(String::new, |id| id.as_str().to_owned());
-        if seen.insert(id) && queue.bindings.iter().any(|pattern| matches(pattern, message.routing_key.as_str())) {
-            broker.publisher().put(broker, &target, &message.data, message.properties.clone()).await?;
+        let id = message
+            .properties
+            .message_id()
+            .as_ref()
+            .map_or_else(String::new, |id| id.as_str().to_owned());
+        if seen.insert(id)
+            && queue
+                .bindings
+                .iter()
+                .any(|pattern| matches(pattern, message.routing_key.as_str()))
+        {
+            broker
+                .publisher()
+                .put(broker, &target, &message.data, message.properties.clone())
+                .await?;
             copied += 1;
         }
         held.push(message);
     }
-    let deleted = channel.queue_delete(turn_name(broker).as_str().into(), QueueDeleteOptions::default()).await;
+    let deleted = channel
+        .queue_delete(
+            turn_name(broker).as_str().into(),
+            QueueDeleteOptions::default(),
+        )
+        .await;
     deleted.map_err(failure)?;
     put_back(&channel, &unrouted, held.len()).await;
     Ok(copied)
@@ -81,14 +114,21 @@ async fn take_turn(broker: &Broker) -> Result<Channel> {
     for _ in 0..TURNS_MAX {
         let channel = broker.consuming_channel().await?;
         let declared = channel
-            .queue_declare(turn_name(broker).as_str().into(), QueueDeclareOptions::exclusive(), FieldTable::default())
+            .queue_declare(
+                turn_name(broker).as_str().into(),
+                QueueDeclareOptions::exclusive(),
+                FieldTable::default(),
+            )
             .await;
         if declared.is_ok() {
             return Ok(channel);
         }
         tokio::time::sleep(TURN_PAUSE).await;
     }
-    Err(Error::unavailable("rabbitmq", "other consumers look through the unrouted events for too long"))
+    Err(Error::unavailable(
+        "rabbitmq",
+        "other consumers look through the unrouted events for too long",
+    ))
 }
 
 fn turn_name(broker: &Broker) -> String {
@@ -100,12 +140,22 @@ fn matches(pattern: &str, key: &str) -> bool {
     fn words(pattern: &[&str], key: &[&str]) -> bool {
         match (pattern.split_first(), key.split_first()) {
             (None, None) => true,
-            (Some((&"#", rest)), _) => words(rest, key) || key.split_first().is_some_and(|(_, tail)| words(pattern, tail)),
-            (Some((&head, rest)), Some((&word, tail))) => (head == "*" || head == word) && words(rest, tail),
+            (Some((&"#", rest)), _) => {
+                words(rest, key)
+                    || key
+                        .split_first()
+                        .is_some_and(|(_, tail)| words(pattern, tail))
+            }
+            (Some((&head, rest)), Some((&word, tail))) => {
+                (head == "*" || head == word) && words(rest, tail)
+            }
             (None, Some(_)) | (Some(_), None) => false,
         }
     }
-    words(&pattern.split('.').collect::<Vec<_>>(), &key.split('.').collect::<Vec<_>>())
+    words(
+        &pattern.split('.').collect::<Vec<_>>(),
+        &key.split('.').collect::<Vec<_>>(),
+    )
 }
 
 #[cfg(test)]
@@ -114,7 +164,8 @@ mod tests {
 
     #[test]
     fn patterns_match_as_the_broker_matches_them() {
-        let check = |pattern, key, expected| assert_eq!(matches(pattern, key), expected, "{pattern} {key}");
+        let check =
+            |pattern, key, expected| assert_eq!(matches(pattern, key), expected, "{pattern} {key}");
         check("user.created", "user.created", true);
         check("user.*", "user.created", true);
         check("user.*", "user.email.verified", false);

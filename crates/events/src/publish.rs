@@ -19,13 +19,27 @@ impl Publisher {
     /// Puts a message straight into a queue and returns when the broker has it on disk.
     ///
     /// Fails with `Unavailable`; the message may or may not be stored then, so the caller tries again.
-    pub(crate) async fn put(&self, broker: &Broker, queue: &str, body: &[u8], properties: BasicProperties) -> Result<()> {
+    pub(crate) async fn put(
+        &self,
+        broker: &Broker,
+        queue: &str,
+        body: &[u8],
+        properties: BasicProperties,
+    ) -> Result<()> {
         let channel = self.channel(broker).await?;
-        let outcome = answer(async { confirmed(send(&channel, "", queue, body, properties).await?).await }).await;
+        let outcome =
+            answer(async { confirmed(send(&channel, "", queue, body, properties).await?).await })
+                .await;
         match outcome {
             Ok(Stored::Yes) => Ok(()),
-            Ok(Stored::Refused) => Err(Error::unavailable("rabbitmq", format!("queue {queue} is full or has lost its majority"))),
-            Ok(Stored::Returned) => Err(Error::unavailable("rabbitmq", format!("queue {queue} does not exist"))),
+            Ok(Stored::Refused) => Err(Error::unavailable(
+                "rabbitmq",
+                format!("queue {queue} is full or has lost its majority"),
+            )),
+            Ok(Stored::Returned) => Err(Error::unavailable(
+                "rabbitmq",
+                format!("queue {queue} does not exist"),
+            )),
             Err(error) => {
                 self.0.lock().await.take();
                 Err(error)
@@ -35,7 +49,10 @@ impl Publisher {
 
     async fn channel(&self, broker: &Broker) -> Result<Channel> {
         let mut current = self.0.lock().await;
-        if let Some(channel) = current.as_ref().filter(|channel| channel.status().connected()) {
+        if let Some(channel) = current
+            .as_ref()
+            .filter(|channel| channel.status().connected())
+        {
             return Ok(channel.clone());
         }
         let channel = confirming_channel(broker).await?;
@@ -47,7 +64,13 @@ impl Publisher {
 /// A channel on which the broker confirms every message.
 pub(crate) async fn confirming_channel(broker: &Broker) -> Result<Channel> {
     let channel = broker.publishing_channel().await?;
-    answer(async { channel.confirm_select(ConfirmSelectOptions::default()).await.map_err(failure) }).await?;
+    answer(async {
+        channel
+            .confirm_select(ConfirmSelectOptions::default())
+            .await
+            .map_err(failure)
+    })
+    .await?;
     Ok(channel)
 }
 
@@ -59,8 +82,20 @@ pub(crate) async fn send(
     body: &[u8],
     properties: BasicProperties,
 ) -> Result<PublisherConfirm> {
-    let options = BasicPublishOptions { mandatory: true, immediate: false };
-    channel.basic_publish(exchange.into(), routing_key.into(), options, body, properties).await.map_err(failure)
+    let options = BasicPublishOptions {
+        mandatory: true,
+        immediate: false,
+    };
+    channel
+        .basic_publish(
+            exchange.into(),
+            routing_key.into(),
+            options,
+            body,
+            properties,
+        )
+        .await
+        .map_err(failure)
 }
 
 /// What became of a message.
@@ -79,7 +114,9 @@ pub(crate) async fn confirmed(confirm: PublisherConfirm) -> Result<Stored> {
         Confirmation::Ack(None) => Ok(Stored::Yes),
         Confirmation::Ack(Some(_)) => Ok(Stored::Returned),
         Confirmation::Nack(_) => Ok(Stored::Refused),
-        Confirmation::NotRequested => Err(Error::internal("a channel without confirms was used to publish")),
+        Confirmation::NotRequested => Err(Error::internal(
+            "a channel without confirms was used to publish",
+        )),
     }
 }
 

@@ -34,7 +34,12 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 pub async fn relay(outbox: Outbox, broker: Broker, shutdown: Shutdown) {
     let mut pause = PAUSE_FIRST;
     while let Some(leader) = outbox.lead(&shutdown).await {
-        let mut relay = Relay { source: outbox.schema(), leader, broker: &broker, channel: None };
+        let mut relay = Relay {
+            source: outbox.schema(),
+            leader,
+            broker: &broker,
+            channel: None,
+        };
         let failed = loop {
             if shutdown.is_begun() {
                 return;
@@ -57,8 +62,16 @@ pub async fn relay(outbox: Outbox, broker: Broker, shutdown: Shutdown) {
 
 /// Publishes what stands in the outbox now and answers how many events that were: for tests, and for a last look before the end.
 pub async fn flush(outbox: &Outbox, broker: &Broker) -> Result<usize> {
-    let leader = outbox.lead(&Shutdown::new()).await.ok_or_else(|| Error::internal("nobody asked the relay to stop"))?;
-    let mut relay = Relay { source: outbox.schema(), leader, broker, channel: None };
+    let leader = outbox
+        .lead(&Shutdown::new())
+        .await
+        .ok_or_else(|| Error::internal("nobody asked the relay to stop"))?;
+    let mut relay = Relay {
+        source: outbox.schema(),
+        leader,
+        broker,
+        channel: None,
+    };
     answer(async {
         broker.up().await;
         Ok(())
@@ -106,14 +119,23 @@ impl Relay<'_> {
             return Ok(0);
         }
         let channel = self.channel().await?;
-        fail::fail_point!("relay.before_publish", |_| Err(Error::unavailable("relay", "fail point")));
+        fail::fail_point!("relay.before_publish", |_| Err(Error::unavailable(
+            "relay",
+            "fail point"
+        )));
         let (stored, failed) = publish(&channel, &self.broker.names().exchange(), &rows).await;
-        fail::fail_point!("relay.after_publish", |_| Err(Error::unavailable("relay", "fail point")));
+        fail::fail_point!("relay.after_publish", |_| Err(Error::unavailable(
+            "relay",
+            "fail point"
+        )));
         if failed.is_some() {
             self.channel = None;
         }
         if !stored.is_empty() {
-            fail::fail_point!("relay.before_delete", |_| Err(Error::unavailable("relay", "fail point")));
+            fail::fail_point!("relay.before_delete", |_| Err(Error::unavailable(
+                "relay",
+                "fail point"
+            )));
             self.leader.done(&stored).await?;
             self.broker.metrics().published(self.source, stored.len());
         }
@@ -121,7 +143,11 @@ impl Relay<'_> {
     }
 
     async fn channel(&mut self) -> Result<Channel> {
-        if let Some(channel) = self.channel.as_ref().filter(|channel| channel.status().connected()) {
+        if let Some(channel) = self
+            .channel
+            .as_ref()
+            .filter(|channel| channel.status().connected())
+        {
             return Ok(channel.clone());
         }
         let channel = confirming_channel(self.broker).await?;
@@ -133,19 +159,35 @@ impl Relay<'_> {
     async fn report(&mut self) -> Result<()> {
         let backlog = self.leader.backlog().await?;
         let now = self.broker.clock().now();
-        let lag = backlog.oldest.map_or(0.0, |oldest| (now - oldest).as_seconds_f64().max(0.0));
-        self.broker.metrics().outbox(self.source, u64::try_from(backlog.rows).unwrap_or(0), lag);
+        let lag = backlog
+            .oldest
+            .map_or(0.0, |oldest| (now - oldest).as_seconds_f64().max(0.0));
+        self.broker
+            .metrics()
+            .outbox(self.source, u64::try_from(backlog.rows).unwrap_or(0), lag);
         Ok(())
     }
 }
 
 /// Sends all, then awaits all confirms. Answers the rows that may be deleted, and what went wrong if anything did.
-async fn publish(channel: &Channel, exchange: &str, rows: &[OutboxRow]) -> (Vec<i64>, Option<Error>) {
+async fn publish(
+    channel: &Channel,
+    exchange: &str,
+    rows: &[OutboxRow],
+) -> (Vec<i64>, Option<Error>) {
     let mut failed = None;
     let mut sent: Vec<(&OutboxRow, PublisherConfirm)> = Vec::with_capacity(rows.len());
     for row in rows {
         let properties = properties(&row.id.to_string(), headers(&row.envelope));
-        match send(channel, exchange, &row.event_type, row.envelope.as_bytes(), properties).await {
+        match send(
+            channel,
+            exchange,
+            &row.event_type,
+            row.envelope.as_bytes(),
+            properties,
+        )
+        .await
+        {
             Ok(confirm) => sent.push((row, confirm)),
             Err(error) => {
                 failed = Some(error);
@@ -159,7 +201,9 @@ async fn publish(channel: &Channel, exchange: &str, rows: &[OutboxRow]) -> (Vec<
     let confirms = async {
         for (row, confirm) in sent {
             match confirmed(confirm).await {
-                Ok(Stored::Yes) if !held.contains(&(row.tenant_id, row.subject.as_str())) => stored.push(row.seq),
+                Ok(Stored::Yes) if !held.contains(&(row.tenant_id, row.subject.as_str())) => {
+                    stored.push(row.seq)
+                }
                 Ok(Stored::Yes) => {}
                 Ok(refused) => {
                     held.insert((row.tenant_id, &row.subject));
@@ -172,7 +216,10 @@ async fn publish(channel: &Channel, exchange: &str, rows: &[OutboxRow]) -> (Vec<
             }
         }
     };
-    if tokio::time::timeout(ANSWER_TIMEOUT, confirms).await.is_err() {
+    if tokio::time::timeout(ANSWER_TIMEOUT, confirms)
+        .await
+        .is_err()
+    {
         failed = Some(Error::unavailable("rabbitmq", "no confirm in time"));
     }
     (stored, failed)
@@ -194,8 +241,14 @@ fn headers(envelope: &str) -> FieldTable {
         traceparent: Option<Cow<'a, str>>,
     }
     let mut headers = FieldTable::default();
-    if let Ok(Traced { traceparent: Some(traceparent) }) = serde_json::from_str(envelope) {
-        headers.insert(TRACEPARENT.into(), AMQPValue::LongString(traceparent.as_bytes().into()));
+    if let Ok(Traced {
+        traceparent: Some(traceparent),
+    }) = serde_json::from_str(envelope)
+    {
+        headers.insert(
+            TRACEPARENT.into(),
+            AMQPValue::LongString(traceparent.as_bytes().into()),
+        );
     }
     headers
 }

@@ -37,29 +37,53 @@ pub(crate) fn attempt_of(properties: &BasicProperties) -> u32 {
 
 /// Carries the verdict out. A message leaves its queue only after its successor is confirmed, so a crash between the two repeats an
 /// attempt and loses nothing. Returns `false` when the message stays with the broker, which will hand it out again.
-pub(crate) async fn settle(broker: &Broker, queue: &Queue, message: &Message, verdict: &Verdict, shutdown: &Shutdown) -> bool {
+pub(crate) async fn settle(
+    broker: &Broker,
+    queue: &Queue,
+    message: &Message,
+    verdict: &Verdict,
+    shutdown: &Shutdown,
+) -> bool {
     let target = match verdict {
         Verdict::Done => None,
-        Verdict::Retry { pause, reason } => Some((broker.names().retry(queue.name, *pause), reason, 1)),
+        Verdict::Retry { pause, reason } => {
+            Some((broker.names().retry(queue.name, *pause), reason, 1))
+        }
         Verdict::Dead { reason } => Some((broker.names().dead(queue.name), reason, 0)),
     };
     if let Some((target, reason, next)) = target {
-        let properties = failed(broker, message, reason, attempt_of(&message.properties) + next);
+        let properties = failed(
+            broker,
+            message,
+            reason,
+            attempt_of(&message.properties) + next,
+        );
         if !put(broker, &target, message, properties, shutdown).await {
             return false;
         }
     }
     fail::fail_point!("consumer.before_ack", |_| false);
     // Bounded: an acknowledgement on a connection that dies at this moment may never be answered, and it would hold up the drain.
-    let acknowledged = tokio::time::timeout(ACK_TIMEOUT, message.acker.ack(BasicAckOptions::default())).await;
+    let acknowledged =
+        tokio::time::timeout(ACK_TIMEOUT, message.acker.ack(BasicAckOptions::default())).await;
     matches!(acknowledged, Ok(Ok(true)))
 }
 
 /// Puts the successor of a failed message into its queue, as often as it takes while the original is ours.
-async fn put(broker: &Broker, target: &str, message: &Message, properties: BasicProperties, shutdown: &Shutdown) -> bool {
+async fn put(
+    broker: &Broker,
+    target: &str,
+    message: &Message,
+    properties: BasicProperties,
+    shutdown: &Shutdown,
+) -> bool {
     let mut pause = AGAIN_FIRST;
     loop {
-        match broker.publisher().put(broker, target, &message.data, properties.clone()).await {
+        match broker
+            .publisher()
+            .put(broker, target, &message.data, properties.clone())
+            .await
+        {
             Ok(()) => return true,
             // The channel is gone: the broker gives the original to somebody else.
             Err(_) if !message.acker.usable() => return false,
@@ -75,7 +99,10 @@ async fn put(broker: &Broker, target: &str, message: &Message, properties: Basic
 }
 
 fn failed(broker: &Broker, message: &Message, reason: &str, attempt: u32) -> BasicProperties {
-    let failed_at = broker.clock().now().to_rfc3339_opts(SecondsFormat::Millis, true);
+    let failed_at = broker
+        .clock()
+        .now()
+        .to_rfc3339_opts(SecondsFormat::Millis, true);
     let mut headers = FieldTable::default();
     headers.insert(ATTEMPT.into(), AMQPValue::LongLongInt(attempt.into()));
     headers.insert(REASON.into(), AMQPValue::LongString(reason.into()));
@@ -83,10 +110,18 @@ fn failed(broker: &Broker, message: &Message, reason: &str, attempt: u32) -> Bas
     if let Some(replays) = number_header(&message.properties, REPLAYS) {
         headers.insert(REPLAYS.into(), AMQPValue::LongLongInt(replays.into()));
     }
-    let known = message.properties.headers().as_ref().and_then(|headers| headers.inner().get(TRACEPARENT));
+    let known = message
+        .properties
+        .headers()
+        .as_ref()
+        .and_then(|headers| headers.inner().get(TRACEPARENT));
     if let Some(traceparent) = known {
         headers.insert(TRACEPARENT.into(), traceparent.clone());
     }
-    let id = message.properties.message_id().as_ref().map_or("", |id| id.as_str());
+    let id = message
+        .properties
+        .message_id()
+        .as_ref()
+        .map_or("", |id| id.as_str());
     properties(id, headers)
 }

@@ -45,7 +45,9 @@ impl Ladder {
 
     /// Fifteen retries over eight days.
     pub fn enterprise() -> Self {
-        Self::of_minutes(&[1, 2, 5, 10, 15, 30, 60, 180, 360, 720, 1440, 1440, 1440, 2880, 2880])
+        Self::of_minutes(&[
+            1, 2, 5, 10, 15, 30, 60, 180, 360, 720, 1440, 1440, 1440, 2880, 2880,
+        ])
     }
 
     /// Steps of any length; for tests, and for consumers whose source comes back faster than a minute.
@@ -54,12 +56,19 @@ impl Ladder {
     }
 
     fn of_minutes(minutes: &[u64]) -> Self {
-        Self(minutes.iter().map(|m| Duration::from_secs(m * 60)).collect())
+        Self(
+            minutes
+                .iter()
+                .map(|m| Duration::from_secs(m * 60))
+                .collect(),
+        )
     }
 
     /// The pause after the failed attempt number `attempt` (from 1); nothing when that was the last one.
     pub fn pause_after(&self, attempt: u32) -> Option<Duration> {
-        self.0.get(usize::try_from(attempt.max(1)).unwrap_or(usize::MAX) - 1).copied()
+        self.0
+            .get(usize::try_from(attempt.max(1)).unwrap_or(usize::MAX) - 1)
+            .copied()
     }
 }
 
@@ -132,7 +141,10 @@ pub(crate) struct Names {
 
 impl Names {
     pub(crate) fn new(config: &Config) -> Self {
-        Self { prefix: config.prefix.clone(), queues_expire: config.queues_expire }
+        Self {
+            prefix: config.prefix.clone(),
+            queues_expire: config.queues_expire,
+        }
     }
 
     pub(crate) fn exchange(&self) -> String {
@@ -167,10 +179,19 @@ impl Names {
 /// topology is broken; the relay then keeps the row and declares everything anew.
 pub(crate) async fn declare_exchange(channel: &Channel, names: &Names) -> Result<()> {
     let auto_delete = names.queues_expire.is_some();
-    let durable = ExchangeDeclareOptions { durable: true, auto_delete, ..Default::default() };
+    let durable = ExchangeDeclareOptions {
+        durable: true,
+        auto_delete,
+        ..Default::default()
+    };
     let unrouted = names.unrouted();
     channel
-        .exchange_declare(unrouted.as_str().into(), ExchangeKind::Fanout, durable, FieldTable::default())
+        .exchange_declare(
+            unrouted.as_str().into(),
+            ExchangeKind::Fanout,
+            durable,
+            FieldTable::default(),
+        )
         .await
         .map_err(failure)?;
     let arguments = Arguments::quorum(DELIVERIES_UNLIMITED)
@@ -181,7 +202,12 @@ pub(crate) async fn declare_exchange(channel: &Channel, names: &Names) -> Result
     bind(channel, &unrouted, &unrouted, "").await?;
     let arguments = Arguments::default().text("alternate-exchange", &unrouted);
     channel
-        .exchange_declare(names.exchange().as_str().into(), ExchangeKind::Topic, durable, arguments.0)
+        .exchange_declare(
+            names.exchange().as_str().into(),
+            ExchangeKind::Topic,
+            durable,
+            arguments.0,
+        )
         .await
         .map_err(failure)
 }
@@ -192,7 +218,9 @@ pub(crate) async fn declare_queue(channel: &Channel, names: &Names, queue: &Queu
     let arguments = Arguments::quorum(DELIVERIES_MAX).dead_letters_to(&names.dead(queue.name));
     declare(channel, names, &name, arguments).await?;
     for pause in &queue.ladder.0 {
-        let arguments = Arguments::quorum(DELIVERIES_UNLIMITED).millis("x-message-ttl", *pause).dead_letters_to(&name);
+        let arguments = Arguments::quorum(DELIVERIES_UNLIMITED)
+            .millis("x-message-ttl", *pause)
+            .dead_letters_to(&name);
         declare(channel, names, &names.retry(queue.name, *pause), arguments).await?;
     }
     for key in &queue.bindings {
@@ -209,11 +237,18 @@ pub(crate) async fn declare_dead(channel: &Channel, names: &Names, queue: &str) 
     declare(channel, names, &names.dead(queue), arguments).await
 }
 
-async fn declare(channel: &Channel, names: &Names, name: &str, mut arguments: Arguments) -> Result<()> {
+async fn declare(
+    channel: &Channel,
+    names: &Names,
+    name: &str,
+    mut arguments: Arguments,
+) -> Result<()> {
     if let Some(unused) = names.queues_expire {
         arguments = arguments.millis("x-expires", unused);
     }
-    let declared = channel.queue_declare(name.into(), QueueDeclareOptions::durable(), arguments.0).await;
+    let declared = channel
+        .queue_declare(name.into(), QueueDeclareOptions::durable(), arguments.0)
+        .await;
     declared.map(drop).map_err(|error| {
         failure(error).context(format!("while declaring queue {name} (if it exists with other arguments, delete it when it is empty)"))
     })
@@ -221,7 +256,13 @@ async fn declare(channel: &Channel, names: &Names, name: &str, mut arguments: Ar
 
 async fn bind(channel: &Channel, queue: &str, exchange: &str, key: &str) -> Result<()> {
     channel
-        .queue_bind(queue.into(), exchange.into(), key.into(), QueueBindOptions::default(), FieldTable::default())
+        .queue_bind(
+            queue.into(),
+            exchange.into(),
+            key.into(),
+            QueueBindOptions::default(),
+            FieldTable::default(),
+        )
         .await
         .map_err(failure)
 }
@@ -231,11 +272,14 @@ struct Arguments(FieldTable);
 
 impl Arguments {
     fn quorum(deliveries_max: i64) -> Self {
-        Self::default().text("x-queue-type", "quorum").number("x-delivery-limit", deliveries_max)
+        Self::default()
+            .text("x-queue-type", "quorum")
+            .number("x-delivery-limit", deliveries_max)
     }
 
     fn text(mut self, key: &str, value: &str) -> Self {
-        self.0.insert(key.into(), AMQPValue::LongString(value.into()));
+        self.0
+            .insert(key.into(), AMQPValue::LongString(value.into()));
         self
     }
 
@@ -264,17 +308,36 @@ mod tests {
     #[test]
     fn the_ladder_ends_after_its_last_step() {
         let ladder = Ladder::mvp();
-        let pauses: Vec<_> = (1..).map_while(|attempt| ladder.pause_after(attempt)).map(|p| p.as_secs()).collect();
+        let pauses: Vec<_> = (1..)
+            .map_while(|attempt| ladder.pause_after(attempt))
+            .map(|p| p.as_secs())
+            .collect();
         assert_eq!(pauses, [60, 300, 900, 3600, 21_600]);
-        let tries = |ladder: Ladder| (1..).map_while(|attempt| ladder.pause_after(attempt)).count();
-        assert_eq!((tries(Ladder::standard()), tries(Ladder::enterprise())), (10, 15));
+        let tries = |ladder: Ladder| {
+            (1..)
+                .map_while(|attempt| ladder.pause_after(attempt))
+                .count()
+        };
+        assert_eq!(
+            (tries(Ladder::standard()), tries(Ladder::enterprise())),
+            (10, 15)
+        );
         assert_eq!(Ladder::of([]).pause_after(1), None);
     }
 
     #[test]
     fn retry_queues_are_named_after_their_pause() {
-        let names = Names { prefix: "x.".into(), queues_expire: None };
-        assert_eq!(names.retry("tenant.audit", Duration::from_secs(60)), "x.tenant.audit.retry.60s");
-        assert_eq!(names.retry("tenant.audit", Duration::from_millis(50)), "x.tenant.audit.retry.50ms");
+        let names = Names {
+            prefix: "x.".into(),
+            queues_expire: None,
+        };
+        assert_eq!(
+            names.retry("tenant.audit", Duration::from_secs(60)),
+            "x.tenant.audit.retry.60s"
+        );
+        assert_eq!(
+            names.retry("tenant.audit", Duration::from_millis(50)),
+            "x.tenant.audit.retry.50ms"
+        );
     }
 }

@@ -22,10 +22,18 @@ async fn allowed(limiter: &RateLimiter, limit: &Limit, tries: usize) -> usize {
 async fn two_hundred_at_once_on_a_limit_of_five_are_exactly_five() {
     let config = testkit::redis();
     // Two processes, so to speak: two connections that share nothing but Redis.
-    let limiters: Vec<_> =
-        (0..2).map(|_| Cache::connect(&config, Clock::system()).unwrap().rate_limiter(1)).collect();
+    let limiters: Vec<_> = (0..2)
+        .map(|_| {
+            Cache::connect(&config, Clock::system())
+                .unwrap()
+                .rate_limiter(1)
+        })
+        .collect();
     let limit = login("ip:203.0.113.7");
-    let (a, b) = tokio::join!(allowed(&limiters[0], &limit, 100), allowed(&limiters[1], &limit, 100));
+    let (a, b) = tokio::join!(
+        allowed(&limiters[0], &limit, 100),
+        allowed(&limiters[1], &limit, 100)
+    );
     assert_eq!(a + b, 5);
 }
 
@@ -36,16 +44,28 @@ async fn the_answer_tells_what_is_left_and_when_to_come_back() {
     for left in (0..5).rev() {
         let verdict = limiter.check(std::slice::from_ref(&limit)).await;
         let outcome = &verdict.outcomes[0];
-        assert_eq!((verdict.allowed(), verdict.counted), (true, Counted::Together));
-        assert_eq!((outcome.limit, outcome.remaining, outcome.retry_after), (5, left, None));
+        assert_eq!(
+            (verdict.allowed(), verdict.counted),
+            (true, Counted::Together)
+        );
+        assert_eq!(
+            (outcome.limit, outcome.remaining, outcome.retry_after),
+            (5, left, None)
+        );
         let full_in = u64::from(5 - left) * 180;
-        assert!((full_in - 2..=full_in).contains(&outcome.reset_seconds), "{outcome:?}");
+        assert!(
+            (full_in - 2..=full_in).contains(&outcome.reset_seconds),
+            "{outcome:?}"
+        );
     }
     let verdict = limiter.check(&[limit]).await;
     let retry = verdict.retry_after().unwrap();
     assert!(!verdict.allowed());
-    // One permit of five grows back in 180 s; a blurred clock in the script would miss this by tens of seconds.
-    assert!(retry <= Duration::from_secs(180) && retry > Duration::from_secs(178), "{retry:?}");
+    // One permit of five grows back in 180 s.
+    assert!(
+        retry <= Duration::from_secs(180) && retry > Duration::from_secs(178),
+        "{retry:?}"
+    );
     assert_eq!(verdict.tightest().unwrap().remaining, 0);
 }
 
@@ -54,10 +74,18 @@ async fn a_permit_comes_back_after_its_step_of_the_window() {
     let limiter = testkit::cache().rate_limiter(1);
     let limit = Limit::new("probe", "user:1", 2, Duration::from_millis(400));
     assert_eq!(allowed(&limiter, &limit, 10).await, 2);
-    let retry = limiter.check(std::slice::from_ref(&limit)).await.retry_after().unwrap();
+    let retry = limiter
+        .check(std::slice::from_ref(&limit))
+        .await
+        .retry_after()
+        .unwrap();
     assert!(retry <= Duration::from_millis(200), "{retry:?}");
     testkit::eventually("a permit is back", || async {
-        limiter.check(std::slice::from_ref(&limit)).await.allowed().then_some(())
+        limiter
+            .check(std::slice::from_ref(&limit))
+            .await
+            .allowed()
+            .then_some(())
     })
     .await;
 }
@@ -65,12 +93,22 @@ async fn a_permit_comes_back_after_its_step_of_the_window() {
 #[tokio::test]
 async fn a_request_that_one_limit_refuses_takes_nothing_from_the_others() {
     let limiter = testkit::cache().rate_limiter(1);
-    let (narrow, wide) = (Limit::new("narrow", "user:1", 1, MINUTE), Limit::new("wide", "tenant:1", 100, MINUTE));
+    let (narrow, wide) = (
+        Limit::new("narrow", "user:1", 1, MINUTE),
+        Limit::new("wide", "tenant:1", 100, MINUTE),
+    );
     for _ in 0..20 {
         limiter.check(&[narrow.clone(), wide.clone()]).await;
     }
     let verdict = limiter.check(&[narrow, wide.clone()]).await;
-    assert_eq!(verdict.outcomes.iter().map(|o| o.allowed).collect::<Vec<_>>(), [false, true]);
+    assert_eq!(
+        verdict
+            .outcomes
+            .iter()
+            .map(|o| o.allowed)
+            .collect::<Vec<_>>(),
+        [false, true]
+    );
     assert_eq!(verdict.tightest().unwrap().class, "narrow");
     assert_eq!(limiter.check(&[wide]).await.outcomes[0].remaining, 98);
 }
@@ -80,22 +118,36 @@ async fn subjects_and_classes_do_not_touch_each_other() {
     let limiter = testkit::cache().rate_limiter(1);
     assert_eq!(allowed(&limiter, &login("ip:a"), 10).await, 5);
     assert_eq!(allowed(&limiter, &login("ip:b"), 10).await, 5);
-    assert_eq!(allowed(&limiter, &Limit::new("media", "ip:a", 5, QUARTER), 10).await, 5);
+    assert_eq!(
+        allowed(&limiter, &Limit::new("media", "ip:a", 5, QUARTER), 10).await,
+        5
+    );
 }
 
 #[tokio::test]
 async fn changing_the_figures_of_a_limit_hands_out_no_fresh_allowance() {
     let limiter = testkit::cache().rate_limiter(1);
-    assert_eq!(allowed(&limiter, &Limit::new("default", "user:1", 10, MINUTE), 20).await, 10);
+    assert_eq!(
+        allowed(&limiter, &Limit::new("default", "user:1", 10, MINUTE), 20).await,
+        10
+    );
     // The same window with more permits: only the difference is free, and here the bucket is simply full.
-    assert_eq!(allowed(&limiter, &Limit::new("default", "user:1", 20, MINUTE), 40).await, 0);
+    assert_eq!(
+        allowed(&limiter, &Limit::new("default", "user:1", 20, MINUTE), 40).await,
+        0
+    );
 }
 
 #[tokio::test]
 async fn leased_permits_are_used_without_asking_redis() {
     let proxy = Proxy::to_redis().await;
-    let config = cache::Config { timeout: Duration::from_secs(5), ..testkit::redis_through(&proxy) };
-    let limiter = Cache::connect(&config, Clock::system()).unwrap().rate_limiter(1);
+    let config = cache::Config {
+        timeout: Duration::from_secs(5),
+        ..testkit::redis_through(&proxy)
+    };
+    let limiter = Cache::connect(&config, Clock::system())
+        .unwrap()
+        .rate_limiter(1);
     let limit = Limit::new("automation", "tenant:1", 1000, Duration::from_secs(3600)).leased(50);
     // The first question finds nobody in demand; the second one leases.
     for _ in 0..2 {
@@ -104,7 +156,10 @@ async fn leased_permits_are_used_without_asking_redis() {
     proxy.cut();
     for used in 3..=51 {
         let verdict = limiter.check(std::slice::from_ref(&limit)).await;
-        assert_eq!((verdict.counted, verdict.outcomes[0].remaining), (Counted::Together, 1000 - used));
+        assert_eq!(
+            (verdict.counted, verdict.outcomes[0].remaining),
+            (Counted::Together, 1000 - used)
+        );
     }
     assert_eq!(limiter.check(&[limit]).await.counted, Counted::Alone);
 }
@@ -112,8 +167,13 @@ async fn leased_permits_are_used_without_asking_redis() {
 #[tokio::test]
 async fn processes_that_lease_together_never_exceed_the_limit() {
     let config = testkit::redis();
-    let limiters: Vec<_> =
-        (0..3).map(|_| Cache::connect(&config, Clock::system()).unwrap().rate_limiter(3)).collect();
+    let limiters: Vec<_> = (0..3)
+        .map(|_| {
+            Cache::connect(&config, Clock::system())
+                .unwrap()
+                .rate_limiter(3)
+        })
+        .collect();
     let limit = Limit::new("automation", "tenant:1", 1000, Duration::from_secs(3600)).leased(50);
     let mut total = 0;
     for _ in 0..700 {
@@ -131,7 +191,9 @@ async fn somebody_who_comes_by_rarely_wastes_no_leased_permits() {
     let limit = Limit::new("default", "user:1", 100, MINUTE).leased(10);
     // Each question comes from a process that has not seen the subject before.
     for used in 1..=20 {
-        let limiter = Cache::connect(&config, Clock::system()).unwrap().rate_limiter(1);
+        let limiter = Cache::connect(&config, Clock::system())
+            .unwrap()
+            .rate_limiter(1);
         let verdict = limiter.check(std::slice::from_ref(&limit)).await;
         assert!(verdict.outcomes[0].remaining >= 100 - used, "{verdict:?}");
     }
@@ -141,15 +203,42 @@ async fn somebody_who_comes_by_rarely_wastes_no_leased_permits() {
 async fn every_key_has_the_prefix_a_listed_space_and_an_expiry() {
     let config = testkit::redis();
     let cache = Cache::connect(&config, Clock::system()).unwrap();
-    cache.rate_limiter(1).check(&[login("ip:203.0.113.9"), Limit::new("default", "user:7", 100, MINUTE)]).await;
-    let lock = cache::Lock::acquire(&cache, testkit::TENANT_A, "work", MINUTE).await.unwrap().unwrap();
+    cache
+        .rate_limiter(1)
+        .check(&[
+            login("ip:203.0.113.9"),
+            Limit::new("default", "user:7", 100, MINUTE),
+        ])
+        .await;
+    let lock = cache::Lock::acquire(&cache, testkit::TENANT_A, "work", MINUTE)
+        .await
+        .unwrap()
+        .unwrap();
     let mut redis = connect(&config).await;
-    let found: Vec<String> = redis::cmd("KEYS").arg(format!("{}*", config.prefix)).query_async(&mut redis).await.unwrap();
-    let rest: HashSet<&str> = found.iter().map(|key| key.strip_prefix(&config.prefix).unwrap()).collect();
+    let found: Vec<String> = redis::cmd("KEYS")
+        .arg(format!("{}*", config.prefix))
+        .query_async(&mut redis)
+        .await
+        .unwrap();
+    let rest: HashSet<&str> = found
+        .iter()
+        .map(|key| key.strip_prefix(&config.prefix).unwrap())
+        .collect();
     let tenant = format!("t:{}:lock:work", testkit::TENANT_A);
-    assert_eq!(rest, HashSet::from(["rl:{ip:203.0.113.9}:login", "rl:{user:7}:default", tenant.as_str()]));
+    assert_eq!(
+        rest,
+        HashSet::from([
+            "rl:{ip:203.0.113.9}:login",
+            "rl:{user:7}:default",
+            tenant.as_str()
+        ])
+    );
     for key in &found {
-        let left: i64 = redis::cmd("PTTL").arg(key).query_async(&mut redis).await.unwrap();
+        let left: i64 = redis::cmd("PTTL")
+            .arg(key)
+            .query_async(&mut redis)
+            .await
+            .unwrap();
         assert!(left > 0, "{key} never expires");
     }
     drop(lock);

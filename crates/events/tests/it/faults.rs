@@ -19,9 +19,17 @@ async fn relay_dies_at(point: &str) -> usize {
     let probe = Probe::alone().await;
     events::declare(&probe.broker, &users()).await.unwrap();
     probe.emit("ann", 3).await;
-    let died = probe.failing(point, async { events::flush(&probe.outbox(), &probe.broker).await }).await;
+    let died = probe
+        .failing(point, async {
+            events::flush(&probe.outbox(), &probe.broker).await
+        })
+        .await;
     died.unwrap_err();
-    assert_eq!(probe.waiting().await, 3, "nothing is deleted before it is known to be published");
+    assert_eq!(
+        probe.waiting().await,
+        3,
+        "nothing is deleted before it is known to be published"
+    );
     assert_eq!(probe.flush().await, 3);
     let drained = drain(&probe).await;
     assert_eq!(probe.effects().await, 3, "each event has one effect");
@@ -49,7 +57,12 @@ async fn a_consumer_that_dies_before_the_handler_gets_the_event_again() {
     events::declare(&probe.broker, &users()).await.unwrap();
     probe.emit("ann", 1).await;
     probe.flush().await;
-    assert_eq!(probe.failing("consumer.before_handler", drain(&probe)).await, Drained::default());
+    assert_eq!(
+        probe
+            .failing("consumer.before_handler", drain(&probe))
+            .await,
+        Drained::default()
+    );
     assert_eq!(probe.effects().await, 0);
     assert_eq!(drain(&probe).await.done, 1);
     assert_eq!(probe.effects().await, 1);
@@ -61,7 +74,10 @@ async fn a_consumer_that_dies_between_effect_and_acknowledgement_has_one_effect(
     events::declare(&probe.broker, &users()).await.unwrap();
     probe.emit("ann", 1).await;
     probe.flush().await;
-    assert_eq!(probe.failing("consumer.before_ack", drain(&probe)).await, Drained::default());
+    assert_eq!(
+        probe.failing("consumer.before_ack", drain(&probe)).await,
+        Drained::default()
+    );
     assert_eq!(probe.effects().await, 1);
     let seen = Seen::default();
     let (db, noted) = (probe.db.clone(), seen.clone());

@@ -18,8 +18,14 @@ async fn a_broker_that_is_down_at_the_start_is_waited_for() {
     assert_eq!(probe.waiting().await, 3);
 
     proxy.restore();
-    eventually("the events arrive", || async { (seen.len() == 3).then_some(()) }).await;
-    eventually("the outbox is empty", || async { (probe.waiting().await == 0).then_some(()) }).await;
+    eventually("the events arrive", || async {
+        (seen.len() == 3).then_some(())
+    })
+    .await;
+    eventually("the outbox is empty", || async {
+        (probe.waiting().await == 0).then_some(())
+    })
+    .await;
     assert!(probe.broker.is_up());
     probe.stop().await;
 }
@@ -36,10 +42,22 @@ async fn connections_that_die_in_the_middle_of_a_batch_lose_nothing() {
         // About 700 bytes an event: the connection that carries a part of these dies somewhere within the batch.
         proxy.cut_after(60_000 + round * 17_000);
         probe.emit("ann", 250).await;
-        eventually("the outbox is empty", || async { (probe.waiting().await == 0).then_some(()) }).await;
+        eventually("the outbox is empty", || async {
+            (probe.waiting().await == 0).then_some(())
+        })
+        .await;
     }
-    let distinct = || seen.all().iter().map(|delivery| delivery.event_id()).collect::<BTreeSet<_>>().len();
-    eventually("every event has arrived", || async { (distinct() == 1000).then_some(()) }).await;
+    let distinct = || {
+        seen.all()
+            .iter()
+            .map(|delivery| delivery.event_id())
+            .collect::<BTreeSet<_>>()
+            .len()
+    };
+    eventually("every event has arrived", || async {
+        (distinct() == 1000).then_some(())
+    })
+    .await;
     probe.stop().await;
 }
 
@@ -51,19 +69,32 @@ async fn an_outage_while_running_is_survived_by_relay_and_consumer() {
     probe.start_consumer(users(), seen.handler());
     probe.start_relay();
     probe.emit("ann", 1).await;
-    eventually("the first event arrives", || async { (seen.len() == 1).then_some(()) }).await;
+    eventually("the first event arrives", || async {
+        (seen.len() == 1).then_some(())
+    })
+    .await;
 
     proxy.cut();
-    eventually("the outage is noticed", || async { (!probe.broker.is_up()).then_some(()) }).await;
+    eventually("the outage is noticed", || async {
+        (!probe.broker.is_up()).then_some(())
+    })
+    .await;
     probe.emit("ann", 50).await;
-    assert_eq!(probe.waiting().await, 50, "a request never waits for the broker");
+    assert_eq!(
+        probe.waiting().await,
+        50,
+        "a request never waits for the broker"
+    );
     let queue = users();
     let error = events::declare(&probe.broker, &queue);
     let error = tokio::time::timeout(std::time::Duration::from_secs(1), error).await;
     assert!(error.is_err() || error.unwrap().unwrap_err().code() == Code::Unavailable);
 
     proxy.restore();
-    eventually("the rest arrives", || async { (seen.len() >= 51).then_some(()) }).await;
+    eventually("the rest arrives", || async {
+        (seen.len() >= 51).then_some(())
+    })
+    .await;
     probe.stop().await;
 }
 
@@ -74,19 +105,38 @@ async fn a_queue_that_somebody_deletes_is_declared_anew_with_what_it_missed() {
     probe.start_consumer(users(), seen.handler());
     probe.start_relay();
     probe.emit("ann", 1).await;
-    eventually("the first event arrives", || async { (seen.len() == 1).then_some(()) }).await;
+    eventually("the first event arrives", || async {
+        (seen.len() == 1).then_some(())
+    })
+    .await;
     probe.delete(&users()).await;
     probe.emit("bob", 10).await;
     // Some come twice, when they were unrouted more than once; the inbox sees to that.
-    let distinct = || seen.all().iter().map(|delivery| delivery.event_id()).collect::<BTreeSet<_>>().len();
-    eventually("events after the deletion arrive", || async { (distinct() == 11).then_some(()) }).await;
+    let distinct = || {
+        seen.all()
+            .iter()
+            .map(|delivery| delivery.event_id())
+            .collect::<BTreeSet<_>>()
+            .len()
+    };
+    eventually("events after the deletion arrive", || async {
+        (distinct() == 11).then_some(())
+    })
+    .await;
     probe.stop().await;
 }
 
 #[tokio::test]
 async fn a_url_that_is_none_is_refused_at_start_without_repeating_it() {
-    let config = events::Config { url: "http://user:hunter2@nowhere".to_owned().into(), ..testkit::amqp() };
+    let config = events::Config {
+        url: "http://user:hunter2@nowhere".to_owned().into(),
+        ..testkit::amqp()
+    };
     let error = events::Broker::connect(config.clone(), kernel::Clock::system()).unwrap_err();
-    assert!(error.chain().contains("AMQP_URL") && !error.chain().contains("hunter2"), "{}", error.chain());
+    assert!(
+        error.chain().contains("AMQP_URL") && !error.chain().contains("hunter2"),
+        "{}",
+        error.chain()
+    );
     assert!(!format!("{config:?}").contains("hunter2"));
 }

@@ -6,7 +6,9 @@ use std::time::Duration;
 use db::{Db, Outbox};
 use events::{Broker, Config, Delivery, Ladder, Queue};
 use kernel::{Clock, Ids, RequestContext, Result};
-use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions, QueueDeleteOptions};
+use lapin::options::{
+    BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions, QueueDeleteOptions,
+};
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 use proto::auth::v1::{UserCreated, UserEmailVerified};
@@ -42,13 +44,17 @@ impl Probe {
     }
 
     pub async fn with(config: Config) -> Self {
-        let weather = Weather::Calm { _shared: Arc::clone(&WEATHER).read_owned().await };
+        let weather = Weather::Calm {
+            _shared: Arc::clone(&WEATHER).read_owned().await,
+        };
         Self::start(config, weather).await
     }
 
     /// With the process for itself.
     pub async fn alone() -> Self {
-        let weather = Weather::Storm { _alone: Arc::clone(&WEATHER).write_owned().await };
+        let weather = Weather::Storm {
+            _alone: Arc::clone(&WEATHER).write_owned().await,
+        };
         Self::start(testkit::amqp(), weather).await
     }
 
@@ -56,12 +62,23 @@ impl Probe {
         let database = TestDb::new("probe", &MIGRATOR).await;
         let db = database.db().await;
         let broker = Broker::connect(config.clone(), Clock::system()).unwrap();
-        Self { database, db, config, broker, tasks: Tasks::new(), shutdown: Shutdown::new(), weather }
+        Self {
+            database,
+            db,
+            config,
+            broker,
+            tasks: Tasks::new(),
+            shutdown: Shutdown::new(),
+            weather,
+        }
     }
 
     /// Makes a fail point act while `work` runs.
     pub async fn failing<T>(&self, point: &str, work: impl Future<Output = T>) -> T {
-        assert!(matches!(self.weather, Weather::Storm { .. }), "fail points need the process alone");
+        assert!(
+            matches!(self.weather, Weather::Storm { .. }),
+            "fail points need the process alone"
+        );
         fail::cfg(point, "return").unwrap();
         let result = work.await;
         fail::remove(point);
@@ -77,26 +94,46 @@ impl Probe {
     }
 
     pub fn start_relay(&self) {
-        self.tasks.spawn("relay", events::relay(self.outbox(), self.broker.clone(), self.shutdown.clone()));
+        self.tasks.spawn(
+            "relay",
+            events::relay(self.outbox(), self.broker.clone(), self.shutdown.clone()),
+        );
     }
 
-    pub fn start_consumer<F>(&self, queue: Queue, handler: impl Fn(Delivery) -> F + Send + Sync + 'static)
-    where
+    pub fn start_consumer<F>(
+        &self,
+        queue: Queue,
+        handler: impl Fn(Delivery) -> F + Send + Sync + 'static,
+    ) where
         F: Future<Output = Result<()>> + Send + 'static,
     {
-        self.tasks.spawn(queue.name, events::consume(self.broker.clone(), queue, self.shutdown.clone(), handler));
+        self.tasks.spawn(
+            queue.name,
+            events::consume(self.broker.clone(), queue, self.shutdown.clone(), handler),
+        );
     }
 
     pub async fn stop(&self) {
         self.shutdown.begin();
-        assert!(self.tasks.drain(Duration::from_secs(10)).await, "still alive: {:?}", self.tasks.alive());
+        assert!(
+            self.tasks.drain(Duration::from_secs(10)).await,
+            "still alive: {:?}",
+            self.tasks.alive()
+        );
     }
 
     /// Emits `count` events `user.created` in one transaction; subject and user are `<subject>` and a running number.
     pub async fn emit(&self, subject: &str, count: usize) {
         let mut tx = self.db.tenant(&ctx()).await.unwrap();
         for n in 0..count {
-            tx.emit(subject, &UserCreated { user_id: n.to_string(), source: "seed".into() }).unwrap();
+            tx.emit(
+                subject,
+                &UserCreated {
+                    user_id: n.to_string(),
+                    source: "seed".into(),
+                },
+            )
+            .unwrap();
         }
         tx.commit().await.unwrap();
     }
@@ -104,7 +141,13 @@ impl Probe {
     /// Emits an event that no test binds a queue to.
     pub async fn emit_unbound(&self) {
         let mut tx = self.db.tenant(&ctx()).await.unwrap();
-        tx.emit("somebody", &UserEmailVerified { user_id: "1".into() }).unwrap();
+        tx.emit(
+            "somebody",
+            &UserEmailVerified {
+                user_id: "1".into(),
+            },
+        )
+        .unwrap();
         tx.commit().await.unwrap();
     }
 
@@ -113,15 +156,23 @@ impl Probe {
     }
 
     pub async fn effects(&self) -> i64 {
-        sqlx::query_scalar("select count(*) from probe.effects").fetch_one(&mut self.database.admin().await).await.unwrap()
+        sqlx::query_scalar("select count(*) from probe.effects")
+            .fetch_one(&mut self.database.admin().await)
+            .await
+            .unwrap()
     }
 
     /// A channel past the product, to do what the product never does.
     pub async fn raw(&self) -> (Connection, Channel) {
         let url = testkit::amqp().url;
-        let connection = Connection::connect(url.expose_secret(), ConnectionProperties::default()).await.unwrap();
+        let connection = Connection::connect(url.expose_secret(), ConnectionProperties::default())
+            .await
+            .unwrap();
         let channel = connection.create_channel().await.unwrap();
-        channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
+        channel
+            .confirm_select(ConfirmSelectOptions::default())
+            .await
+            .unwrap();
         (connection, channel)
     }
 
@@ -129,15 +180,32 @@ impl Probe {
     pub async fn inject(&self, queue: &Queue, body: &[u8]) {
         let (_connection, channel) = self.raw().await;
         let name = format!("{}{}", self.config.prefix, queue.name);
-        let options = BasicPublishOptions { mandatory: true, immediate: false };
-        let confirm = channel.basic_publish("".into(), name.as_str().into(), options, body, BasicProperties::default()).await;
-        assert!(confirm.unwrap().await.unwrap().take_message().is_none(), "{name} exists");
+        let options = BasicPublishOptions {
+            mandatory: true,
+            immediate: false,
+        };
+        let confirm = channel
+            .basic_publish(
+                "".into(),
+                name.as_str().into(),
+                options,
+                body,
+                BasicProperties::default(),
+            )
+            .await;
+        assert!(
+            confirm.unwrap().await.unwrap().take_message().is_none(),
+            "{name} exists"
+        );
     }
 
     pub async fn delete(&self, queue: &Queue) {
         let (_connection, channel) = self.raw().await;
         let name = format!("{}{}", self.config.prefix, queue.name);
-        channel.queue_delete(name.as_str().into(), QueueDeleteOptions::default()).await.unwrap();
+        channel
+            .queue_delete(name.as_str().into(), QueueDeleteOptions::default())
+            .await
+            .unwrap();
     }
 
     /// Messages that wait in a queue with this suffix.
@@ -145,7 +213,11 @@ impl Probe {
         let (_connection, channel) = self.raw().await;
         let name = format!("{}{name}", self.config.prefix);
         let declared = channel
-            .queue_declare(name.as_str().into(), QueueDeclareOptions::durable().passive(), FieldTable::default())
+            .queue_declare(
+                name.as_str().into(),
+                QueueDeclareOptions::durable().passive(),
+                FieldTable::default(),
+            )
             .await;
         declared.unwrap().message_count()
     }
@@ -155,7 +227,11 @@ pub fn ctx() -> RequestContext {
     testkit::context()
         .user(testkit::ANN)
         .tenant(TENANT_A)
-        .with(|b| b.traceparent(Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned())))
+        .with(|b| {
+            b.traceparent(Some(
+                "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned(),
+            ))
+        })
         .build()
 }
 
@@ -174,11 +250,17 @@ pub struct Seen(Arc<Mutex<Vec<Delivery>>>);
 
 impl Seen {
     pub fn note(&self, delivery: &Delivery) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(delivery.clone());
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(delivery.clone());
     }
 
     pub fn all(&self) -> Vec<Delivery> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     pub fn len(&self) -> usize {
@@ -191,7 +273,9 @@ impl Seen {
     }
 
     /// A handler that notes and succeeds.
-    pub fn handler(&self) -> impl Fn(Delivery) -> std::future::Ready<Result<()>> + Send + Sync + use<> {
+    pub fn handler(
+        &self,
+    ) -> impl Fn(Delivery) -> std::future::Ready<Result<()>> + Send + Sync + use<> {
         let seen = self.clone();
         move |delivery| {
             seen.note(&delivery);
@@ -201,13 +285,21 @@ impl Seen {
 }
 
 pub fn number(delivery: &Delivery) -> usize {
-    delivery.payload::<UserCreated>().unwrap().user_id.parse().unwrap()
+    delivery
+        .payload::<UserCreated>()
+        .unwrap()
+        .user_id
+        .parse()
+        .unwrap()
 }
 
 /// The handler as services write it: the effect and the note that it was applied, in one transaction.
 pub async fn apply(db: &Db, delivery: &Delivery) -> Result<()> {
     let mut tx = db.tenant(&delivery.ctx).await?;
-    if tx.first_delivery(delivery.consumer(), delivery.event_id()).await? {
+    if tx
+        .first_delivery(delivery.consumer(), delivery.event_id())
+        .await?
+    {
         sqlx::query("insert into probe.effects (tenant_id, id, event_id) values ($1, $2, $3)")
             .bind(tx.tenant_id().uuid())
             .bind(random_id())
