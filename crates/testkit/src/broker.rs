@@ -25,7 +25,10 @@ pub fn amqp() -> Config {
 
 /// The same through a proxy that can fail.
 pub fn amqp_through(proxy: &Proxy) -> Config {
-    Config { url: proxy.url_of(&server_url("TESTKIT_AMQP_URL")).into(), ..amqp() }
+    Config {
+        url: proxy.url_of(&server_url("TESTKIT_AMQP_URL")).into(),
+        ..amqp()
+    }
 }
 
 /// A connection to the test broker, with names that no other test uses.
@@ -39,7 +42,10 @@ pub(crate) fn unique_prefix() -> String {
     format!("t{}.", &id[id.len() - 12..])
 }
 
-#[expect(clippy::disallowed_methods, reason = "tests are configured by one variable per server, before there are settings")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "tests are configured by one variable per server, before there are settings"
+)]
 pub(crate) fn server_url(variable: &str) -> String {
     std::env::var(variable)
         .unwrap_or_else(|_| panic!("{variable} is not set: run `./dev test`, or `./dev up` once and `. deploy/local/test-env.sh`"))

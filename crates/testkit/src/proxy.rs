@@ -33,13 +33,22 @@ impl Proxy {
     /// Listens on a free port for connections to the server of `url`, and passes everything on.
     pub async fn to(url: &str) -> Self {
         let upstream = authority(url).to_owned();
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("the loopback address has a free port");
-        let address = listener.local_addr().expect("a bound socket has an address");
+        let listener = TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("the loopback address has a free port");
+        let address = listener
+            .local_addr()
+            .expect("a bound socket has an address");
         let (mode, watched) = watch::channel(Mode::Pass);
         let budget = Arc::new(AtomicI64::new(i64::MAX));
         let mut accepting = JoinSet::new();
         accepting.spawn(accept(listener, upstream, watched, Arc::clone(&budget)));
-        Self { address, mode, budget, _accepting: accepting }
+        Self {
+            address,
+            mode,
+            budget,
+            _accepting: accepting,
+        }
     }
 
     /// A proxy to the test broker.
@@ -82,13 +91,22 @@ impl Proxy {
 fn authority(url: &str) -> &str {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let authority = rest.split('/').next().unwrap_or(rest);
-    authority.rsplit_once('@').map_or(authority, |(_, host)| host)
+    authority
+        .rsplit_once('@')
+        .map_or(authority, |(_, host)| host)
 }
 
-async fn accept(listener: TcpListener, upstream: String, mode: watch::Receiver<Mode>, budget: Arc<AtomicI64>) {
+async fn accept(
+    listener: TcpListener,
+    upstream: String,
+    mode: watch::Receiver<Mode>,
+    budget: Arc<AtomicI64>,
+) {
     let mut connections = JoinSet::new();
     loop {
-        let Ok((client, _)) = listener.accept().await else { return };
+        let Ok((client, _)) = listener.accept().await else {
+            return;
+        };
         let (upstream, mode, budget) = (upstream.clone(), mode.clone(), Arc::clone(&budget));
         connections.spawn(async move {
             // The ends of a connection are what these tests are about, so its errors are of no interest.
@@ -98,7 +116,12 @@ async fn accept(listener: TcpListener, upstream: String, mode: watch::Receiver<M
     }
 }
 
-async fn pass(client: TcpStream, upstream: &str, mut mode: watch::Receiver<Mode>, budget: &AtomicI64) -> io::Result<()> {
+async fn pass(
+    client: TcpStream,
+    upstream: &str,
+    mut mode: watch::Receiver<Mode>,
+    budget: &AtomicI64,
+) -> io::Result<()> {
     if *mode.borrow() == Mode::Cut {
         return Ok(());
     }
@@ -113,7 +136,12 @@ async fn pass(client: TcpStream, upstream: &str, mut mode: watch::Receiver<Mode>
     }
 }
 
-async fn copy(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut mode: watch::Receiver<Mode>, budget: &AtomicI64) -> io::Result<()> {
+async fn copy(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut mode: watch::Receiver<Mode>,
+    budget: &AtomicI64,
+) -> io::Result<()> {
     let mut buffer = [0; 4096];
     loop {
         let count = from.read(&mut buffer).await?;

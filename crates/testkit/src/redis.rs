@@ -16,13 +16,21 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// # Panics
 /// Without a test server: the message says how to start it.
 pub fn redis() -> Config {
-    Config { url: server_url("TESTKIT_REDIS_URL").into(), prefix: unique_prefix(), timeout: TIMEOUT }
+    Config {
+        url: server_url("TESTKIT_REDIS_URL").into(),
+        prefix: unique_prefix(),
+        timeout: TIMEOUT,
+    }
 }
 
 /// The same through a proxy that can fail, with the timeout of production.
 pub fn redis_through(proxy: &Proxy) -> Config {
     let url = proxy.url_of(&server_url("TESTKIT_REDIS_URL"));
-    Config { url: url.into(), timeout: Duration::from_millis(200), ..redis() }
+    Config {
+        url: url.into(),
+        timeout: Duration::from_millis(200),
+        ..redis()
+    }
 }
 
 /// A connection to the test Redis, with keys that no other test uses.
