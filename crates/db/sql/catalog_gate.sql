@@ -67,12 +67,12 @@ with
       and not exists (select from unnest(con.conkey, con.confkey) as k (here, there)
                       where k.here = t.tenant_column and k.there = f.tenant_column)
     union all
-    select 'R11', t.name, 'unique index ' || i.indexrelid::regclass || ' does not contain tenant_id'
+    select 'R11', i.indexrelid::regclass::text, 'the unique index of ' || t.name || ' does not contain tenant_id'
     from pg_index i join t on t.oid = i.indrelid
     where i.indisunique and t.tenant_column is not null and not (t.tenant_column = any(i.indkey::int2[]))
       and not (i.indisprimary and i.indnkeyatts = 1)
     union all
-    select 'R12', t.name, 'index ' || i.indexrelid::regclass || ' does not begin with tenant_id'
+    select 'R12', i.indexrelid::regclass::text, 'the index of ' || t.name || ' does not begin with tenant_id'
     from pg_index i join pg_class ic on ic.oid = i.indexrelid join pg_am am on am.oid = ic.relam join t on t.oid = i.indrelid
     where am.amname = 'btree' and not (i.indisprimary and i.indnkeyatts = 1) and t.tenant_column is not null and i.indkey[0] <> t.tenant_column
     union all
@@ -108,7 +108,12 @@ with
       and has_table_privilege(r.oid, rel.oid, 'select, insert, update, delete')
   )
 select f.rule, f.object, f.problem from findings f
-where not exists (select from app.gate_exceptions e where e.rule = f.rule and e.object = f.object and e.expires_on > current_date)
+where not exists (
+  select from app.gate_exceptions e
+  where e.rule = f.rule and e.expires_on > current_date
+    -- An exception may name the table for all its indexes.
+    and e.object in (f.object, (select i.indrelid::regclass::text from pg_index i
+                                where f.rule in ('R11', 'R12') and i.indexrelid = to_regclass(f.object))))
 union all
 select 'R0', e.object, 'the exception from ' || e.rule || ' ended on ' || e.expires_on from app.gate_exceptions e where e.expires_on <= current_date
 order by 1, 2, 3

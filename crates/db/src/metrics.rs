@@ -59,26 +59,22 @@ pub(crate) fn failed(error: &sqlx::Error) {
 pub(crate) fn watch(pool: &Pool, schema: &str) {
     let pool = pool.weak();
     let schema = schema.to_owned();
-    // The provider keeps the callback; without a provider it is dropped here, which is right too.
-    drop(
-        opentelemetry::global::meter("db")
-            .u64_observable_gauge("db.client.connection.count")
-            .with_description(
-                "connections that serve somebody right now, and how many there can be",
-            )
-            .with_callback(move |observer| {
-                let Some((used, size)) = pool.upgrade() else {
-                    return;
-                };
-                let state = |state| {
-                    [
-                        KeyValue::new("db.client.connection.state", state),
-                        KeyValue::new("db.namespace", schema.clone()),
-                    ]
-                };
-                observer.observe(used, &state("used"));
-                observer.observe(size, &state("max"));
-            })
-            .build(),
-    );
+    // The provider keeps the callback, so the instrument itself is not needed.
+    let _ = opentelemetry::global::meter("db")
+        .u64_observable_gauge("db.client.connection.count")
+        .with_description("connections that serve somebody right now, and how many there can be")
+        .with_callback(move |observer| {
+            let Some((used, size)) = pool.upgrade() else {
+                return;
+            };
+            let state = |state| {
+                [
+                    KeyValue::new("db.client.connection.state", state),
+                    KeyValue::new("db.namespace", schema.clone()),
+                ]
+            };
+            observer.observe(used, &state("used"));
+            observer.observe(size, &state("max"));
+        })
+        .build();
 }

@@ -17,6 +17,10 @@ pub const IDEMPOTENCY_KEY_HOURS: i64 = 24;
 const KEY_CHARS_MAX: usize = 255;
 
 /// What [`Db::once`] found.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is taken apart at once and lives on the stack of one request"
+)]
 pub enum Once<R> {
     /// The command has run before; this is its answer.
     Replay(R),

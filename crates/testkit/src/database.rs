@@ -141,6 +141,22 @@ impl TestDb {
             .collect()
     }
 
+    /// Fails unless the catalogue gate passes: for the tenancy test of every service.
+    pub async fn assert_gate_passes(&self) {
+        let findings = db::gate::check(&mut self.admin().await)
+            .await
+            .expect("the gate runs on any prepared database");
+        let lines: Vec<String> = findings
+            .iter()
+            .map(|finding| format!("{} {}: {}", finding.rule, finding.object, finding.problem))
+            .collect();
+        assert!(
+            lines.is_empty(),
+            "the catalogue gate found:\n{}",
+            lines.join("\n")
+        );
+    }
+
     /// The name of the database.
     pub fn name(&self) -> &str {
         &self.name

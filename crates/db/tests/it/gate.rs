@@ -95,13 +95,13 @@ const MUTANTS: &[(&str, &str, &str)] = &[
     ),
     (
         "R11",
-        "probe.notes",
-        "create unique index on probe.notes (body)",
+        "probe.notes_body",
+        "create unique index notes_body on probe.notes (body)",
     ),
     (
         "R12",
-        "probe.notes",
-        "create index on probe.notes (created_at)",
+        "probe.notes_created_at",
+        "create index notes_created_at on probe.notes (created_at)",
     ),
     (
         "R13",
@@ -216,4 +216,26 @@ async fn an_exception_needs_a_reason() {
         refused.as_database_error().unwrap().code().unwrap(),
         "23514"
     );
+}
+
+#[tokio::test]
+async fn an_exception_names_an_index_or_its_whole_table_and_ends() {
+    let database = database().await;
+    let mut owner = database.role("probe_owner").await;
+    owner
+        .execute("create index notes_created_at on probe.notes (created_at)")
+        .await
+        .unwrap();
+    for object in ["probe.notes_created_at", "probe.notes"] {
+        let mut transaction = owner.begin().await.unwrap();
+        let except = format!(
+            "select app.except_from_gate('R12', '{object}', 'the sweep reads all tenants', '2099-01-01')"
+        );
+        transaction.execute(AssertSqlSafe(except)).await.unwrap();
+        assert_eq!(check(&mut transaction).await.unwrap(), [], "{object}");
+        transaction.rollback().await.unwrap();
+    }
+    let findings = check(&mut owner).await.unwrap();
+    assert_eq!(findings.len(), 1);
+    assert_eq!(findings[0].object, "probe.notes_created_at");
 }
