@@ -2,5 +2,7 @@
 
 /// Whether some method of the contract asks for this action.
 pub fn exists(action: &str) -> bool {
-    proto::policy::ALL.iter().any(|method| method.permission == Some(action))
+    proto::policy::ALL
+        .iter()
+        .any(|method| method.permission == Some(action))
 }

@@ -16,6 +16,8 @@ pub struct Config {
     pub listen: String,
     /// Seals cursors; all replicas share it.
     pub cursor_key: SecretString,
+    /// The object store that keeps files on their way in (`S3_*`).
+    pub s3: crate::objects::Config,
 }
 
 impl Config {
@@ -25,8 +27,16 @@ impl Config {
             db: db::Config::read(reader, "NICHE"),
             amqp: events::Config::read(reader),
             keyring: rpc::Keyring::read(reader, "niche"),
-            listen: reader.text("NICHE_GRPC_LISTEN", "127.0.0.1:9103", "where this service answers gRPC"),
-            cursor_key: reader.secret("CURSOR_KEY", "seals list cursors: at least 32 random characters, the same on all replicas"),
+            listen: reader.text(
+                "NICHE_GRPC_LISTEN",
+                "127.0.0.1:9103",
+                "where this service answers gRPC",
+            ),
+            cursor_key: reader.secret(
+                "CURSOR_KEY",
+                "seals list cursors: at least 32 random characters, the same on all replicas",
+            ),
+            s3: crate::objects::Config::read(reader),
         }
     }
 }

@@ -38,8 +38,17 @@ impl FieldProblem {
     /// The problem as a violation of a request whose record stands under `data`. The rule gets the prefix `form.`, because the message is
     /// in the caller's language already and must not be replaced by a general one.
     pub fn into_violation(self) -> Violation {
-        let field = if self.field.is_empty() { "data".to_owned() } else { format!("data.{}", self.field) };
-        Violation { field, rule: format!("form.{}", self.rule), message: self.message, params: self.params }
+        let field = if self.field.is_empty() {
+            "data".to_owned()
+        } else {
+            format!("data.{}", self.field)
+        };
+        Violation {
+            field,
+            rule: format!("form.{}", self.rule),
+            message: self.message,
+            params: self.params,
+        }
     }
 }
 
@@ -90,7 +99,10 @@ pub struct EntityForm {
 
 impl EntityForm {
     /// Compiles a form. The kit was linted, so a failure is a defect of this program or of an overlay.
-    pub fn compile(entity: &Entity, taxonomies: &BTreeMap<String, Taxonomy>) -> Result<Self, String> {
+    pub fn compile(
+        entity: &Entity,
+        taxonomies: &BTreeMap<String, Taxonomy>,
+    ) -> Result<Self, String> {
         compile::form(entity, taxonomies)
     }
 
@@ -102,9 +114,22 @@ impl EntityForm {
         explain::problems(self, data, locale)
     }
 
+    /// The message of a rule that a record broke earlier, from what was kept of it, in any language.
+    pub fn explain(
+        &self,
+        field: &str,
+        rule: &str,
+        params: &BTreeMap<String, String>,
+        locale: Locale,
+    ) -> String {
+        explain::message(self, (field, rule), params, locale)
+    }
+
     /// Whether a record has no problem: the fast half of [`EntityForm::check`].
     pub fn is_sound(&self, data: &Value) -> bool {
-        self.validator.is_valid(data) && unstorable(data).is_none() && (self.bounded || bytes_of(data) <= RECORD_BYTES_MAX)
+        self.validator.is_valid(data)
+            && unstorable(data).is_none()
+            && (self.bounded || bytes_of(data) <= RECORD_BYTES_MAX)
     }
 
     /// The fields in the order of the form.
@@ -121,7 +146,11 @@ impl EntityForm {
     pub fn natural_key(&self, data: &Value) -> Option<String> {
         let field = self.field(self.entity.natural_key.as_deref()?)?;
         match data.get(&field.key)? {
-            Value::String(text) => Some(field.format.map_or_else(|| text.clone(), |f| f.normalise(text))),
+            Value::String(text) => Some(
+                field
+                    .format
+                    .map_or_else(|| text.clone(), |f| f.normalise(text)),
+            ),
             Value::Number(number) => Some(number.to_string()),
             _ => None,
         }
@@ -146,7 +175,11 @@ impl EntityForm {
         let title = self.words(&self.entity.search.title, data).join(" ");
         let mut parts: Vec<_> = self.entity.search.text.iter().collect();
         parts.sort_by_key(|part| std::cmp::Reverse(part.weight));
-        let lines: Vec<String> = parts.iter().map(|part| self.words(&part.field, data).join(", ")).filter(|l| !l.is_empty()).collect();
+        let lines: Vec<String> = parts
+            .iter()
+            .map(|part| self.words(&part.field, data).join(", "))
+            .filter(|l| !l.is_empty())
+            .collect();
         (title, lines.join("\n"))
     }
 
@@ -179,7 +212,10 @@ fn scalars(value: Option<&Value>) -> Vec<String> {
 fn unstorable(value: &Value) -> Option<&'static str> {
     match value {
         Value::String(text) => text.as_bytes().contains(&0).then_some("characters"),
-        Value::Number(number) => number.as_i64().map_or(number.is_u64(), |n| n.unsigned_abs() > INTEGER_MAX).then_some("integer_range"),
+        Value::Number(number) => number
+            .as_i64()
+            .map_or(number.is_u64(), |n| n.unsigned_abs() > INTEGER_MAX)
+            .then_some("integer_range"),
         Value::Array(items) => items.iter().find_map(unstorable),
         Value::Object(map) => map.values().find_map(unstorable),
         Value::Null | Value::Bool(_) => None,

@@ -1,6 +1,7 @@
 //! The gRPC face: decode, call, encode.
 
 mod encode;
+mod imports;
 
 use chrono::{DateTime, Utc};
 use kernel::{Error, PageRequest, Result, SortOrder, Violation};
@@ -25,19 +26,33 @@ pub struct Api {
 
 #[tonic::async_trait]
 impl KitService for Api {
-    async fn list_kits(&self, request: Request<pb::ListKitsRequest>) -> Result<Response<pb::ListKitsResponse>, Status> {
+    async fn list_kits(
+        &self,
+        request: Request<pb::ListKitsRequest>,
+    ) -> Result<Response<pb::ListKitsResponse>, Status> {
         let app = self.app.clone();
         rpc::unary(request, |_, _| async move {
-            Ok(pb::ListKitsResponse { data: app.kits.newest().map(|kit| encode::kit_summary(kit)).collect() })
+            Ok(pb::ListKitsResponse {
+                data: app
+                    .kits
+                    .newest()
+                    .map(|kit| encode::kit_summary(kit))
+                    .collect(),
+            })
         })
         .await
     }
 
-    async fn get_kit(&self, request: Request<pb::GetKitRequest>) -> Result<Response<pb::GetKitResponse>, Status> {
+    async fn get_kit(
+        &self,
+        request: Request<pb::GetKitRequest>,
+    ) -> Result<Response<pb::GetKitResponse>, Status> {
         let app = self.app.clone();
         rpc::unary(request, |_, input: pb::GetKitRequest| async move {
             let kit = app.kits.get(&input.kit_key, &input.version)?;
-            Ok(pb::GetKitResponse { data: Some(encode::kit(&kit)?) })
+            Ok(pb::GetKitResponse {
+                data: Some(encode::kit(&kit)?),
+            })
         })
         .await
     }
@@ -45,39 +60,77 @@ impl KitService for Api {
 
 #[tonic::async_trait]
 impl NicheService for Api {
-    async fn activate_niche(&self, request: Request<pb::ActivateNicheRequest>) -> Result<Response<pb::ActivateNicheResponse>, Status> {
+    async fn activate_niche(
+        &self,
+        request: Request<pb::ActivateNicheRequest>,
+    ) -> Result<Response<pb::ActivateNicheResponse>, Status> {
         let app = self.app.clone();
-        rpc::unary(request, |ctx, input| async move { niches::activate_niche(&app, &ctx, &input).await }).await
-    }
-
-    async fn list_niches(&self, request: Request<pb::ListNichesRequest>) -> Result<Response<pb::ListNichesResponse>, Status> {
-        let app = self.app.clone();
-        rpc::unary(request, |ctx, input: pb::ListNichesRequest| async move {
-            let page = niches::list_niches(&app, &ctx, &PageRequest::new(input.limit, input.cursor)).await?;
-            let meta = Some(PageMeta { has_more: page.has_more(), next_cursor: page.next_cursor });
-            Ok(pb::ListNichesResponse { data: page.rows.iter().map(|niche| niches::to_proto(&app, niche)).collect(), meta })
+        rpc::unary(request, |ctx, input| async move {
+            niches::activate_niche(&app, &ctx, &input).await
         })
         .await
     }
 
-    async fn get_niche_config(&self, request: Request<pb::GetNicheConfigRequest>) -> Result<Response<pb::GetNicheConfigResponse>, Status> {
+    async fn list_niches(
+        &self,
+        request: Request<pb::ListNichesRequest>,
+    ) -> Result<Response<pb::ListNichesResponse>, Status> {
         let app = self.app.clone();
-        rpc::unary(request, |ctx, input: pb::GetNicheConfigRequest| async move {
-            let effective = niches::get_niche_config(&app, &ctx, &input.niche).await?;
-            Ok(pb::GetNicheConfigResponse { data: Some(encode::niche_config(&effective)?) })
+        rpc::unary(request, |ctx, input: pb::ListNichesRequest| async move {
+            let page =
+                niches::list_niches(&app, &ctx, &PageRequest::new(input.limit, input.cursor))
+                    .await?;
+            let meta = Some(PageMeta {
+                has_more: page.has_more(),
+                next_cursor: page.next_cursor,
+            });
+            Ok(pb::ListNichesResponse {
+                data: page
+                    .rows
+                    .iter()
+                    .map(|niche| niches::to_proto(&app, niche))
+                    .collect(),
+                meta,
+            })
         })
+        .await
+    }
+
+    async fn get_niche_config(
+        &self,
+        request: Request<pb::GetNicheConfigRequest>,
+    ) -> Result<Response<pb::GetNicheConfigResponse>, Status> {
+        let app = self.app.clone();
+        rpc::unary(
+            request,
+            |ctx, input: pb::GetNicheConfigRequest| async move {
+                let effective = niches::get_niche_config(&app, &ctx, &input.niche).await?;
+                Ok(pb::GetNicheConfigResponse {
+                    data: Some(encode::niche_config(&effective)?),
+                })
+            },
+        )
         .await
     }
 }
 
 #[tonic::async_trait]
 impl RecordService for Api {
-    async fn create_record(&self, request: Request<pb::CreateRecordRequest>) -> Result<Response<pb::CreateRecordResponse>, Status> {
+    async fn create_record(
+        &self,
+        request: Request<pb::CreateRecordRequest>,
+    ) -> Result<Response<pb::CreateRecordResponse>, Status> {
         let app = self.app.clone();
-        rpc::unary(request, |ctx, input| async move { records::create_record(&app, &ctx, &input).await }).await
+        rpc::unary(request, |ctx, input| async move {
+            records::create_record(&app, &ctx, &input).await
+        })
+        .await
     }
 
-    async fn list_records(&self, request: Request<pb::ListRecordsRequest>) -> Result<Response<pb::ListRecordsResponse>, Status> {
+    async fn list_records(
+        &self,
+        request: Request<pb::ListRecordsRequest>,
+    ) -> Result<Response<pb::ListRecordsResponse>, Status> {
         let app = self.app.clone();
         rpc::unary(request, |ctx, input: pb::ListRecordsRequest| async move {
             let page = PageRequest::new(input.limit, input.cursor);
@@ -90,32 +143,61 @@ impl RecordService for Api {
                 created_to: time(input.created_at_to, "created_at_to")?,
             };
             let page = records::list_records(&app, &ctx, &filter, &page).await?;
-            let meta = Some(PageMeta { has_more: page.has_more(), next_cursor: page.next_cursor });
-            let data = page.rows.iter().map(records::to_proto).collect::<Result<_>>()?;
+            let meta = Some(PageMeta {
+                has_more: page.has_more(),
+                next_cursor: page.next_cursor,
+            });
+            let data = page
+                .rows
+                .iter()
+                .map(records::to_proto)
+                .collect::<Result<_>>()?;
             Ok(pb::ListRecordsResponse { data, meta })
         })
         .await
     }
 
-    async fn get_record(&self, request: Request<pb::GetRecordRequest>) -> Result<Response<pb::GetRecordResponse>, Status> {
+    async fn get_record(
+        &self,
+        request: Request<pb::GetRecordRequest>,
+    ) -> Result<Response<pb::GetRecordResponse>, Status> {
         let app = self.app.clone();
         rpc::unary(request, |ctx, input: pb::GetRecordRequest| async move {
-            let place = Place { niche: &input.niche, entity: &input.entity, id: records::parse_id(&input.record_id)? };
+            let place = Place {
+                niche: &input.niche,
+                entity: &input.entity,
+                id: records::parse_id(&input.record_id)?,
+            };
             let record = records::get_record(&app, &ctx, place).await?;
-            Ok(pb::GetRecordResponse { data: Some(records::to_proto(&record)?) })
+            Ok(pb::GetRecordResponse {
+                data: Some(records::to_proto(&record)?),
+            })
         })
         .await
     }
 
-    async fn update_record(&self, request: Request<pb::UpdateRecordRequest>) -> Result<Response<pb::UpdateRecordResponse>, Status> {
+    async fn update_record(
+        &self,
+        request: Request<pb::UpdateRecordRequest>,
+    ) -> Result<Response<pb::UpdateRecordResponse>, Status> {
         let app = self.app.clone();
-        rpc::unary(request, |ctx, input| async move { records::update_record(&app, &ctx, &input).await }).await
+        rpc::unary(request, |ctx, input| async move {
+            records::update_record(&app, &ctx, &input).await
+        })
+        .await
     }
 
-    async fn delete_record(&self, request: Request<pb::DeleteRecordRequest>) -> Result<Response<pb::DeleteRecordResponse>, Status> {
+    async fn delete_record(
+        &self,
+        request: Request<pb::DeleteRecordRequest>,
+    ) -> Result<Response<pb::DeleteRecordResponse>, Status> {
         let app = self.app.clone();
         rpc::unary(request, |ctx, input: pb::DeleteRecordRequest| async move {
-            let place = Place { niche: &input.niche, entity: &input.entity, id: records::parse_id(&input.record_id)? };
+            let place = Place {
+                niche: &input.niche,
+                entity: &input.entity,
+                id: records::parse_id(&input.record_id)?,
+            };
             records::delete_record(&app, &ctx, place).await?;
             Ok(pb::DeleteRecordResponse {})
         })
@@ -127,11 +209,18 @@ impl RecordService for Api {
         request: Request<pb::BatchGetSearchDocumentsRequest>,
     ) -> Result<Response<pb::BatchGetSearchDocumentsResponse>, Status> {
         let app = self.app.clone();
-        rpc::unary(request, |ctx, input: pb::BatchGetSearchDocumentsRequest| async move {
-            // The contract has checked that each is a UUID.
-            let ids: Vec<Uuid> = input.record_ids.iter().filter_map(|id| Uuid::parse_str(id).ok()).collect();
-            records::batch_get_search_documents(&app, &ctx, &ids).await
-        })
+        rpc::unary(
+            request,
+            |ctx, input: pb::BatchGetSearchDocumentsRequest| async move {
+                // The contract has checked that each is a UUID.
+                let ids: Vec<Uuid> = input
+                    .record_ids
+                    .iter()
+                    .filter_map(|id| Uuid::parse_str(id).ok())
+                    .collect();
+                records::batch_get_search_documents(&app, &ctx, &ids).await
+            },
+        )
         .await
     }
 }
@@ -142,5 +231,11 @@ fn time(value: Option<prost_types::Timestamp>, field: &str) -> Result<Option<Dat
         .ok()
         .and_then(|nanos| DateTime::from_timestamp(value.seconds, nanos))
         .map(Some)
-        .ok_or_else(|| Error::invalid(vec![Violation::new(field, "timestamp.range", "the time is out of range")]))
+        .ok_or_else(|| {
+            Error::invalid(vec![Violation::new(
+                field,
+                "timestamp.range",
+                "the time is out of range",
+            )])
+        })
 }

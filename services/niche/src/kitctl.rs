@@ -49,7 +49,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match report(arguments.command) {
         Ok((text, sound)) => {
             say(&text);
-            if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+            if sound {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            }
         }
         Err(error) => {
             say(&error);
@@ -67,17 +71,36 @@ fn report(command: Command) -> Result<(String, bool), String> {
     };
     let source = match folder {
         None => Source::embedded(),
-        Some(path) => Source::folder(&path).map_err(|e| format!("cannot read {}: {e}", path.display()))?,
+        Some(path) => {
+            Source::folder(&path).map_err(|e| format!("cannot read {}: {e}", path.display()))?
+        }
     };
-    let (kits, problems) = if tested { lint::test(&source) } else { lint::check(&source) };
+    let (kits, problems) = if tested {
+        lint::test(&source)
+    } else {
+        lint::check(&source)
+    };
     if !problems.is_empty() {
         return Ok((lint::render(&problems), false));
     }
     if kits.is_empty() {
         return Err("there is no kit here: expected <key>/<version>/kit.yaml".to_owned());
     }
-    let verdict = if tested { "lint and samples are fine" } else { "lint is fine" };
-    let lines: Vec<String> = kits.iter().map(|kit| if listed { describe(kit) } else { format!("{}: {verdict}", name(kit)) }).collect();
+    let verdict = if tested {
+        "lint and samples are fine"
+    } else {
+        "lint is fine"
+    };
+    let lines: Vec<String> = kits
+        .iter()
+        .map(|kit| {
+            if listed {
+                describe(kit)
+            } else {
+                format!("{}: {verdict}", name(kit))
+            }
+        })
+        .collect();
     Ok((lines.join("\n"), true))
 }
 
@@ -87,7 +110,13 @@ fn name(kit: &LoadedKit) -> String {
 
 fn describe(kit: &LoadedKit) -> String {
     let entities: Vec<&str> = kit.kit.entities.keys().map(String::as_str).collect();
-    format!("{}  {}  entities: {}  sha256:{}", name(kit), kit.kit.name.en, entities.join(", "), kit.checksum)
+    format!(
+        "{}  {}  entities: {}  sha256:{}",
+        name(kit),
+        kit.kit.name.en,
+        entities.join(", "),
+        kit.checksum
+    )
 }
 
 /// Standard output is what this tool is for; a closed pipe is not its problem.

@@ -8,7 +8,6 @@ pub mod lint;
 pub mod source;
 pub mod store;
 
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -151,7 +150,9 @@ impl Version {
     /// Reads `1.0.0`.
     pub fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split('.').map(|part| {
-            let plain = !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()) && (part.len() == 1 || !part.starts_with('0'));
+            let plain = !part.is_empty()
+                && part.bytes().all(|b| b.is_ascii_digit())
+                && (part.len() == 1 || !part.starts_with('0'));
             if plain { part.parse().ok() } else { None }
         });
         let version = Self(parts.next()??, parts.next()??, parts.next()??);
@@ -206,14 +207,19 @@ impl Kits {
         }
         let mut by_key: BTreeMap<String, BTreeMap<Version, LoadedKit>> = BTreeMap::new();
         for loaded in kits {
-            by_key.entry(loaded.kit.key.clone()).or_default().insert(loaded.kit.version, loaded);
+            by_key
+                .entry(loaded.kit.key.clone())
+                .or_default()
+                .insert(loaded.kit.version, loaded);
         }
         Ok(Self(Arc::new(by_key)))
     }
 
     /// The newest version of each kit, by key.
     pub fn newest(&self) -> impl Iterator<Item = &Arc<Kit>> {
-        self.0.values().filter_map(|versions| versions.last_key_value().map(|(_, loaded)| &loaded.kit))
+        self.0
+            .values()
+            .filter_map(|versions| versions.last_key_value().map(|(_, loaded)| &loaded.kit))
     }
 
     /// Every version of every kit.
@@ -228,13 +234,18 @@ impl Kits {
             "" => versions.last_key_value().map(|(_, loaded)| loaded),
             text => Version::parse(text).and_then(|v| versions.get(&v)),
         };
-        found.map(|loaded| Arc::clone(&loaded.kit)).ok_or_else(kit_not_found)
+        found
+            .map(|loaded| Arc::clone(&loaded.kit))
+            .ok_or_else(kit_not_found)
     }
 }
 
 /// There is no such kit, or not in that version.
 pub(crate) fn kit_not_found() -> Error {
-    Error::not_found("niche.kit_not_found", "there is no such kit or version; GET /v1/kits lists them")
+    Error::not_found(
+        "niche.kit_not_found",
+        "there is no such kit or version; GET /v1/kits lists them",
+    )
 }
 
 #[cfg(test)]
@@ -245,17 +256,30 @@ mod tests {
     fn versions_order_by_number() {
         let v = |text| Version::parse(text).unwrap();
         assert!(v("1.10.0") > v("1.9.12"));
-        for bad in ["1.0", "1.0.0.0", "1.0.x", "01.0.0", "1..0", "", "1.0.0-rc1", "+1.0.0"] {
+        for bad in [
+            "1.0",
+            "1.0.0.0",
+            "1.0.x",
+            "01.0.0",
+            "1..0",
+            "",
+            "1.0.0-rc1",
+            "+1.0.0",
+        ] {
             assert_eq!(Version::parse(bad), None, "{bad}");
         }
     }
 
     #[test]
     fn the_embedded_kits_are_sound() {
-        let kits = Kits::embedded().unwrap_or_else(|problems| panic!("{}", lint::render(&problems)));
+        let kits =
+            Kits::embedded().unwrap_or_else(|problems| panic!("{}", lint::render(&problems)));
         let keys: Vec<_> = kits.newest().map(|k| k.key.as_str()).collect();
         assert_eq!(keys, ["people", "software-catalog"]);
-        assert_eq!(kits.get("people", "").unwrap().taxonomies["uf"].terms.len(), 27);
+        assert_eq!(
+            kits.get("people", "").unwrap().taxonomies["uf"].terms.len(),
+            27
+        );
         assert!(kits.get("people", "9.9.9").is_err() && kits.get("nothing", "").is_err());
     }
 }

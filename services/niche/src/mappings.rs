@@ -32,29 +32,73 @@ struct MappedColumn {
 impl RowMapper {
     /// Binds a mapping to the header of a file. A header names a column of the mapping, in any case, or a field by its key; a field that is
     /// named directly is not filled from a mapped column as well.
-    pub fn new<'h>(form: &EntityForm, mapping: Option<&ImportMapping>, header: impl IntoIterator<Item = &'h str>) -> Self {
-        let header: Vec<String> = header.into_iter().map(|h| h.trim().trim_start_matches('\u{feff}').to_owned()).collect();
+    pub fn new<'h>(
+        form: &EntityForm,
+        mapping: Option<&ImportMapping>,
+        header: impl IntoIterator<Item = &'h str>,
+    ) -> Self {
+        let header: Vec<String> = header
+            .into_iter()
+            .map(|h| h.trim().trim_start_matches('\u{feff}').to_owned())
+            .collect();
         let declared = mapping.map(|m| m.columns.as_slice()).unwrap_or_default();
         let mut columns: Vec<MappedColumn> = Vec::new();
         let mut used = vec![false; header.len()];
         for (index, name) in header.iter().enumerate() {
-            if let Some(field) = form.field(name).filter(|f| !columns.iter().any(|c| c.field == f.key)) {
-                columns.push(MappedColumn::new(index, &field.key, field.kind, declared.iter().find(|c| c.field == field.key && c.rules.is_empty())));
+            if let Some(field) = form
+                .field(name)
+                .filter(|f| !columns.iter().any(|c| c.field == f.key))
+            {
+                columns.push(MappedColumn::new(
+                    index,
+                    &field.key,
+                    field.kind,
+                    declared
+                        .iter()
+                        .find(|c| c.field == field.key && c.rules.is_empty()),
+                ));
                 used[index] = true;
             }
         }
         for column in declared {
-            let Some(index) = header.iter().position(|h| h.eq_ignore_ascii_case(&column.column)) else { continue };
-            let Some(field) = form.field(&column.field) else { continue };
+            let Some(index) = header
+                .iter()
+                .position(|h| h.eq_ignore_ascii_case(&column.column))
+            else {
+                continue;
+            };
+            let Some(field) = form.field(&column.field) else {
+                continue;
+            };
             used[index] = true;
             if !columns.iter().any(|c| c.field == field.key) {
-                columns.push(MappedColumn::new(index, &field.key, field.kind, Some(column)));
+                columns.push(MappedColumn::new(
+                    index,
+                    &field.key,
+                    field.kind,
+                    Some(column),
+                ));
             }
         }
-        let ignored = header.into_iter().zip(used).filter(|(_, used)| !used).map(|(name, _)| name).collect();
-        let needed = form.fields().iter().filter(|f| f.required || form.entity.natural_key.as_deref() == Some(&f.key));
-        let missing = needed.filter(|f| !columns.iter().any(|c| c.field == f.key)).map(|f| f.key.clone()).collect();
-        Self { columns, ignored, missing }
+        let ignored = header
+            .into_iter()
+            .zip(used)
+            .filter(|(_, used)| !used)
+            .map(|(name, _)| name)
+            .collect();
+        let needed = form
+            .fields()
+            .iter()
+            .filter(|f| f.required || form.entity.natural_key.as_deref() == Some(&f.key));
+        let missing = needed
+            .filter(|f| !columns.iter().any(|c| c.field == f.key))
+            .map(|f| f.key.clone())
+            .collect();
+        Self {
+            columns,
+            ignored,
+            missing,
+        }
     }
 
     /// Headers that fill no field.
@@ -72,7 +116,11 @@ impl RowMapper {
     pub fn record<'c>(&self, cell: impl Fn(usize) -> Option<&'c str>) -> Value {
         let mut data = Map::with_capacity(self.columns.len());
         for column in &self.columns {
-            if let Some(value) = cell(column.index).map(str::trim).filter(|c| !c.is_empty()).and_then(|c| column.value(c)) {
+            if let Some(value) = cell(column.index)
+                .map(str::trim)
+                .filter(|c| !c.is_empty())
+                .and_then(|c| column.value(c))
+            {
                 data.insert(column.field.clone(), value);
             }
         }
@@ -81,7 +129,10 @@ impl RowMapper {
 
     /// The header index of the column that fills a field, so that a row error can name the column.
     pub fn column_of(&self, field: &str) -> Option<usize> {
-        self.columns.iter().find(|c| c.field == field).map(|c| c.index)
+        self.columns
+            .iter()
+            .find(|c| c.field == field)
+            .map(|c| c.index)
     }
 }
 
@@ -92,10 +143,17 @@ impl MappedColumn {
             index,
             field: field.to_owned(),
             kind,
-            values: declared.map(|c| c.values.clone().into_iter().collect()).unwrap_or_default(),
+            values: declared
+                .map(|c| c.values.clone().into_iter().collect())
+                .unwrap_or_default(),
             // Lint has compiled every pattern once already.
-            rules: rules.iter().filter_map(|r| Some((Regex::new(&r.pattern).ok()?, r.value.clone()))).collect(),
-            separator: declared.and_then(|c| c.separator.clone()).unwrap_or_else(|| LIST_SEPARATOR.to_owned()),
+            rules: rules
+                .iter()
+                .filter_map(|r| Some((Regex::new(&r.pattern).ok()?, r.value.clone())))
+                .collect(),
+            separator: declared
+                .and_then(|c| c.separator.clone())
+                .unwrap_or_else(|| LIST_SEPARATOR.to_owned()),
         }
     }
 
@@ -103,11 +161,17 @@ impl MappedColumn {
         let cell = if self.rules.is_empty() {
             self.values.get(cell).map_or(cell, String::as_str)
         } else {
-            self.rules.iter().find(|(pattern, _)| pattern.is_match(cell)).map(|(_, value)| value.as_str())?
+            self.rules
+                .iter()
+                .find(|(pattern, _)| pattern.is_match(cell))
+                .map(|(_, value)| value.as_str())?
         };
         Some(match self.kind {
             FieldKind::List(kind) => {
-                let items = cell.split(self.separator.as_str()).map(str::trim).filter(|item| !item.is_empty());
+                let items = cell
+                    .split(self.separator.as_str())
+                    .map(str::trim)
+                    .filter(|item| !item.is_empty());
                 Value::Array(items.map(|item| scalar(item, kind)).collect())
             }
             FieldKind::Text => scalar(cell, ItemKind::Text),
@@ -122,7 +186,11 @@ fn scalar(cell: &str, kind: ItemKind) -> Value {
     let parsed = match kind {
         ItemKind::Text => None,
         ItemKind::Integer => cell.parse::<i64>().ok().map(Value::from),
-        ItemKind::Number => cell.parse::<f64>().ok().and_then(Number::from_f64).map(Value::Number),
+        ItemKind::Number => cell
+            .parse::<f64>()
+            .ok()
+            .and_then(Number::from_f64)
+            .map(Value::Number),
         ItemKind::Boolean => match cell.to_lowercase().as_str() {
             "true" | "yes" | "sim" | "1" => Some(Value::Bool(true)),
             "false" | "no" | "não" | "nao" | "0" => Some(Value::Bool(false)),

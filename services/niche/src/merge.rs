@@ -11,7 +11,9 @@ pub fn apply(target: &mut Value, patch: &Value) {
     if !target.is_object() {
         *target = Value::Object(Map::new());
     }
-    let Some(object) = target.as_object_mut() else { return };
+    let Some(object) = target.as_object_mut() else {
+        return;
+    };
     for (key, value) in members {
         match value {
             Value::Null => {
@@ -34,14 +36,38 @@ mod tests {
             assert_eq!(target, expected);
         };
         check(json!({"a": "b"}), json!({"a": "c"}), json!({"a": "c"}));
-        check(json!({"a": "b"}), json!({"b": "c"}), json!({"a": "b", "b": "c"}));
-        check(json!({"a": "b", "b": "c"}), json!({"a": null}), json!({"b": "c"}));
+        check(
+            json!({"a": "b"}),
+            json!({"b": "c"}),
+            json!({"a": "b", "b": "c"}),
+        );
+        check(
+            json!({"a": "b", "b": "c"}),
+            json!({"a": null}),
+            json!({"b": "c"}),
+        );
         check(json!({"a": ["b"]}), json!({"a": "c"}), json!({"a": "c"}));
-        check(json!({"a": {"b": "c"}}), json!({"a": {"b": "d", "c": null}}), json!({"a": {"b": "d"}}));
-        check(json!({"a": [{"b": "c"}]}), json!({"a": [1]}), json!({"a": [1]}));
+        check(
+            json!({"a": {"b": "c"}}),
+            json!({"a": {"b": "d", "c": null}}),
+            json!({"a": {"b": "d"}}),
+        );
+        check(
+            json!({"a": [{"b": "c"}]}),
+            json!({"a": [1]}),
+            json!({"a": [1]}),
+        );
         check(json!(["a", "b"]), json!(["c", "d"]), json!(["c", "d"]));
         check(json!({"a": "foo"}), json!(null), json!(null));
-        check(json!({"e": null}), json!({"a": 1}), json!({"e": null, "a": 1}));
-        check(json!({}), json!({"a": {"bb": {"ccc": null}}}), json!({"a": {"bb": {}}}));
+        check(
+            json!({"e": null}),
+            json!({"a": 1}),
+            json!({"e": null, "a": 1}),
+        );
+        check(
+            json!({}),
+            json!({"a": {"bb": {"ccc": null}}}),
+            json!({"a": {"bb": {}}}),
+        );
     }
 }

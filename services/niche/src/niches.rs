@@ -34,7 +34,11 @@ pub struct Niche {
 ///
 /// Activating an active kit changes nothing and answers the niche as it is, also when a newer version has come out since. Naming another version
 /// than the active one is `STATE_CONFLICT`: that is an upgrade. An unknown kit or version is `NOT_FOUND`. Emits `niche.activated`.
-pub async fn activate_niche(app: &App, ctx: &RequestContext, input: &pb::ActivateNicheRequest) -> Result<pb::ActivateNicheResponse> {
+pub async fn activate_niche(
+    app: &App,
+    ctx: &RequestContext,
+    input: &pb::ActivateNicheRequest,
+) -> Result<pb::ActivateNicheResponse> {
     let kit = app.kits.get(&input.kit, &input.version)?;
     let mut tx = match app.db.once::<pb::ActivateNicheResponse>(ctx, input).await? {
         Once::Replay(answer) => return Ok(answer),
@@ -49,24 +53,46 @@ pub async fn activate_niche(app: &App, ctx: &RequestContext, input: &pb::Activat
         activated_at: app.clock.now(),
     };
     if !store::insert_niche(&mut tx, &wanted, ctx.principal().id()).await? {
-        let active = store::find_niche(&mut tx, &wanted.key).await?.ok_or_else(niche_not_found)?;
+        let active = store::find_niche(&mut tx, &wanted.key)
+            .await?
+            .ok_or_else(niche_not_found)?;
         if !input.version.is_empty() && active.kit_version != wanted.kit_version {
-            let message = "the kit is active in another version; activating does not change the version";
-            return Err(Error::precondition("niche.version_differs", message).with_detail("activeVersion", &active.kit_version));
+            let message =
+                "the kit is active in another version; activating does not change the version";
+            return Err(Error::precondition("niche.version_differs", message)
+                .with_detail("activeVersion", &active.kit_version));
         }
-        let answer = pb::ActivateNicheResponse { data: Some(to_proto(app, &active)) };
+        let answer = pb::ActivateNicheResponse {
+            data: Some(to_proto(app, &active)),
+        };
         tx.commit_with(&answer).await?;
         return Ok(answer);
     }
-    tx.emit(&wanted.key, &pb::NicheActivated { niche: wanted.key.clone(), kit: wanted.kit.clone(), kit_version: wanted.kit_version.clone() })?;
-    tx.audit(AuditEntry::new("niches.activate", "niche", &wanted.key).with(json!({"kit": wanted.kit, "kitVersion": wanted.kit_version})))?;
-    let answer = pb::ActivateNicheResponse { data: Some(to_proto(app, &wanted)) };
+    tx.emit(
+        &wanted.key,
+        &pb::NicheActivated {
+            niche: wanted.key.clone(),
+            kit: wanted.kit.clone(),
+            kit_version: wanted.kit_version.clone(),
+        },
+    )?;
+    tx.audit(
+        AuditEntry::new("niches.activate", "niche", &wanted.key)
+            .with(json!({"kit": wanted.kit, "kitVersion": wanted.kit_version})),
+    )?;
+    let answer = pb::ActivateNicheResponse {
+        data: Some(to_proto(app, &wanted)),
+    };
     tx.commit_with(&answer).await?;
     Ok(answer)
 }
 
 /// Lists the tenant's niches by key.
-pub async fn list_niches(app: &App, ctx: &RequestContext, page: &PageRequest) -> Result<Page<Niche>> {
+pub async fn list_niches(
+    app: &App,
+    ctx: &RequestContext,
+    page: &PageRequest,
+) -> Result<Page<Niche>> {
     let scope = Scope::new(ctx.method(), &());
     let after: Option<String> = app.sealer.open(ctx, &scope, &page.cursor)?;
     let mut tx = app.db.tenant(ctx).await?;
@@ -76,32 +102,64 @@ pub async fn list_niches(app: &App, ctx: &RequestContext, page: &PageRequest) ->
 }
 
 /// Reads the effective configuration of an active niche.
-pub async fn get_niche_config(app: &App, ctx: &RequestContext, key: &str) -> Result<Arc<Effective>> {
+pub async fn get_niche_config(
+    app: &App,
+    ctx: &RequestContext,
+    key: &str,
+) -> Result<Arc<Effective>> {
     let mut tx = app.db.tenant(ctx).await?;
-    let effective = effective(app, &mut tx, key).await?.ok_or_else(niche_not_found)?;
+    let effective = effective(app, &mut tx, key)
+        .await?
+        .ok_or_else(niche_not_found)?;
     tx.commit().await?;
     Ok(effective)
 }
 
 /// The compiled form of an entity of an active niche. `NOT_FOUND` for a niche that the tenant has not activated and for an unknown entity.
 pub async fn form(app: &App, tx: &mut Tx, niche: &str, entity: &str) -> Result<Arc<EntityForm>> {
-    let effective = effective(app, tx, niche).await?.ok_or_else(entity_not_found)?;
-    let entity = effective.entities.get(entity).ok_or_else(entity_not_found)?;
+    let effective = effective(app, tx, niche)
+        .await?
+        .ok_or_else(entity_not_found)?;
+    let entity = effective
+        .entities
+        .get(entity)
+        .ok_or_else(entity_not_found)?;
     Ok(Arc::clone(&entity.form))
 }
 
 /// The effective configuration of an active niche of the transaction's tenant; compiled once per kit version and overlay.
 pub async fn effective(app: &App, tx: &mut Tx, key: &str) -> Result<Option<Arc<Effective>>> {
-    let Some(niche) = store::find_niche(tx, key).await?.filter(|n| n.status == "active") else { return Ok(None) };
+    let Some(niche) = store::find_niche(tx, key)
+        .await?
+        .filter(|n| n.status == "active")
+    else {
+        return Ok(None);
+    };
     // Without an overlay all tenants share one compiled configuration.
-    let owner = if niche.overlay_revision == 0 { Uuid::nil() } else { tx.tenant_id().uuid() };
-    let cache_key = (owner, niche.kit.clone(), niche.kit_version.clone(), niche.overlay_revision);
+    let owner = if niche.overlay_revision == 0 {
+        Uuid::nil()
+    } else {
+        tx.tenant_id().uuid()
+    };
+    let cache_key = (
+        owner,
+        niche.kit.clone(),
+        niche.kit_version.clone(),
+        niche.overlay_revision,
+    );
     if let Some(found) = app.effective.get(&cache_key) {
         return Ok(Some(found));
     }
     let kit = shipped_or_stored(app, tx, &niche).await?;
-    let overlays = if niche.overlay_revision == 0 { Vec::new() } else { store::list_overlays(tx, key).await? };
-    let merged = Arc::new(Effective::merge(&niche.key, &kit, &overlays).map_err(|e| Error::internal(e).context("while merging kit and overlay"))?);
+    let overlays = if niche.overlay_revision == 0 {
+        Vec::new()
+    } else {
+        store::list_overlays(tx, key).await?
+    };
+    let merged = Arc::new(
+        Effective::merge(&niche.key, &kit, &overlays)
+            .map_err(|e| Error::internal(e).context("while merging kit and overlay"))?,
+    );
     app.effective.insert(cache_key, Arc::clone(&merged));
     Ok(Some(merged))
 }
@@ -112,13 +170,22 @@ async fn shipped_or_stored(app: &App, tx: &mut Tx, niche: &Niche) -> Result<Arc<
         Ok(kit) => Ok(kit),
         Err(_) => kit_store::find_kit(tx, &niche.kit, &niche.kit_version)
             .await?
-            .ok_or_else(|| Error::internal(format!("kit {} {} is active and nowhere to be found", niche.kit, niche.kit_version))),
+            .ok_or_else(|| {
+                Error::internal(format!(
+                    "kit {} {} is active and nowhere to be found",
+                    niche.kit, niche.kit_version
+                ))
+            }),
     }
 }
 
 /// A niche as clients see it.
 pub fn to_proto(app: &App, niche: &Niche) -> pb::Niche {
-    let name = app.kits.get(&niche.kit, &niche.kit_version).or_else(|_| app.kits.get(&niche.kit, "")).ok();
+    let name = app
+        .kits
+        .get(&niche.kit, &niche.kit_version)
+        .or_else(|_| app.kits.get(&niche.kit, ""))
+        .ok();
     pb::Niche {
         key: niche.key.clone(),
         kit: niche.kit.clone(),
@@ -130,9 +197,15 @@ pub fn to_proto(app: &App, niche: &Niche) -> pb::Niche {
 }
 
 fn niche_not_found() -> Error {
-    Error::not_found("niche.niche_not_found", "you have no such active niche; GET /v1/niches lists yours")
+    Error::not_found(
+        "niche.niche_not_found",
+        "you have no such active niche; GET /v1/niches lists yours",
+    )
 }
 
 fn entity_not_found() -> Error {
-    Error::not_found("niche.entity_not_found", "none of your active niches has such an entity; GET /v1/niches/{niche}/config lists them")
+    Error::not_found(
+        "niche.entity_not_found",
+        "none of your active niches has such an entity; GET /v1/niches lists yours",
+    )
 }

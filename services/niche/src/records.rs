@@ -16,7 +16,7 @@ use uuid::Uuid;
 use crate::App;
 use crate::forms::EntityForm;
 use crate::{merge, niches};
-pub use batch::{BatchOutcome, Target, write_batch};
+pub use batch::{BatchOutcome, Target, preview_batch, write_batch};
 pub use documents::batch_get_search_documents;
 pub use facets::FacetFilter;
 
@@ -56,13 +56,21 @@ pub struct RecordFilter {
 ///
 /// `VALIDATION_ERROR` tells every broken rule of the form at once; a natural key that is taken is `DUPLICATE_RESOURCE`. Replaying the same
 /// idempotency key answers the first record. Emits `record.created`.
-pub async fn create_record(app: &App, ctx: &RequestContext, input: &pb::CreateRecordRequest) -> Result<pb::CreateRecordResponse> {
+pub async fn create_record(
+    app: &App,
+    ctx: &RequestContext,
+    input: &pb::CreateRecordRequest,
+) -> Result<pb::CreateRecordResponse> {
     let mut tx = match app.db.once::<pb::CreateRecordResponse>(ctx, input).await? {
         Once::Replay(answer) => return Ok(answer),
         Once::Fresh(tx) => tx,
     };
     let form = niches::form(app, &mut tx, &input.niche, &input.entity).await?;
-    let mut data = input.data.as_ref().map(proto::json::struct_to_value).unwrap_or_else(|| json!({}));
+    let mut data = input
+        .data
+        .as_ref()
+        .map(proto::json::struct_to_value)
+        .unwrap_or_else(|| json!({}));
     drop_nulls(&mut data);
     check(&form, &data, ctx.locale())?;
     let now = app.clock.now();
@@ -78,10 +86,17 @@ pub async fn create_record(app: &App, ctx: &RequestContext, input: &pb::CreateRe
     store::insert_record(&mut tx, &record, &form).await?;
     tx.emit(
         record.id,
-        &pb::RecordCreated { record_id: record.id.to_string(), niche: record.niche.clone(), entity: record.entity.clone(), record_version: 1 },
+        &pb::RecordCreated {
+            record_id: record.id.to_string(),
+            niche: record.niche.clone(),
+            entity: record.entity.clone(),
+            record_version: 1,
+        },
     )?;
     audit(&mut tx, "records.create", &record, json!({}))?;
-    let answer = pb::CreateRecordResponse { data: Some(to_proto(&record)?) };
+    let answer = pb::CreateRecordResponse {
+        data: Some(to_proto(&record)?),
+    };
     tx.commit_with(&answer).await?;
     Ok(answer)
 }
@@ -92,29 +107,56 @@ pub async fn create_record(app: &App, ctx: &RequestContext, input: &pb::CreateRe
 pub async fn get_record(app: &App, ctx: &RequestContext, place: Place<'_>) -> Result<Record> {
     ctx.require_tenant()?;
     let sql = "select id, niche, entity, data, version, created_at, updated_at from niche.records where id = $1 and niche = $2 and entity = $3";
-    let read = app.db.read(ctx, sql).bind(place.id).bind(place.niche.to_owned()).bind(place.entity.to_owned());
+    let read = app
+        .db
+        .read(ctx, sql)
+        .bind(place.id)
+        .bind(place.niche.to_owned())
+        .bind(place.entity.to_owned());
     read.optional().await?.ok_or_else(record_not_found)
 }
 
 /// Changes a record by merge patch. A patch that changes nothing answers the record as it is, and leaves no event and no audit entry.
 ///
 /// With `version`, a record that is at another version answers `CONFLICT`. Otherwise fails like [`create_record`]. Emits `record.updated`.
-pub async fn update_record(app: &App, ctx: &RequestContext, input: &pb::UpdateRecordRequest) -> Result<pb::UpdateRecordResponse> {
-    let place = Place { niche: &input.niche, entity: &input.entity, id: parse_id(&input.record_id)? };
+pub async fn update_record(
+    app: &App,
+    ctx: &RequestContext,
+    input: &pb::UpdateRecordRequest,
+) -> Result<pb::UpdateRecordResponse> {
+    let place = Place {
+        niche: &input.niche,
+        entity: &input.entity,
+        id: parse_id(&input.record_id)?,
+    };
     let mut tx = match app.db.once::<pb::UpdateRecordResponse>(ctx, input).await? {
         Once::Replay(answer) => return Ok(answer),
         Once::Fresh(tx) => tx,
     };
-    let before = store::lock_record(&mut tx, place).await?.ok_or_else(record_not_found)?;
-    if input.version.is_some_and(|version| version != before.version) {
-        return Err(Error::conflict("niche.record_changed", "somebody else changed the record; read it again and repeat the change")
-            .with_detail("currentVersion", before.version));
+    let before = store::lock_record(&mut tx, place)
+        .await?
+        .ok_or_else(record_not_found)?;
+    if input
+        .version
+        .is_some_and(|version| version != before.version)
+    {
+        return Err(Error::conflict(
+            "niche.record_changed",
+            "somebody else changed the record; read it again and repeat the change",
+        )
+        .with_detail("currentVersion", before.version));
     }
-    let patch = input.data.as_ref().map(proto::json::struct_to_value).unwrap_or_else(|| json!({}));
+    let patch = input
+        .data
+        .as_ref()
+        .map(proto::json::struct_to_value)
+        .unwrap_or_else(|| json!({}));
     let mut after = before.clone();
     merge::apply(&mut after.data, &patch);
     if after.data == before.data {
-        let answer = pb::UpdateRecordResponse { data: Some(to_proto(&before)?) };
+        let answer = pb::UpdateRecordResponse {
+            data: Some(to_proto(&before)?),
+        };
         tx.commit_with(&answer).await?;
         return Ok(answer);
     }
@@ -132,8 +174,15 @@ pub async fn update_record(app: &App, ctx: &RequestContext, input: &pb::UpdateRe
             record_version: after.version,
         },
     )?;
-    audit(&mut tx, "records.update", &after, json!({"fields": changed_fields(&before.data, &after.data)}))?;
-    let answer = pb::UpdateRecordResponse { data: Some(to_proto(&after)?) };
+    audit(
+        &mut tx,
+        "records.update",
+        &after,
+        json!({"fields": changed_fields(&before.data, &after.data)}),
+    )?;
+    let answer = pb::UpdateRecordResponse {
+        data: Some(to_proto(&after)?),
+    };
     tx.commit_with(&answer).await?;
     Ok(answer)
 }
@@ -141,11 +190,17 @@ pub async fn update_record(app: &App, ctx: &RequestContext, input: &pb::UpdateRe
 /// Deletes a record for good. `NOT_FOUND` like [`get_record`]. Emits `record.deleted`.
 pub async fn delete_record(app: &App, ctx: &RequestContext, place: Place<'_>) -> Result<()> {
     let mut tx = app.db.tenant(ctx).await?;
-    let record = store::lock_record(&mut tx, place).await?.ok_or_else(record_not_found)?;
+    let record = store::lock_record(&mut tx, place)
+        .await?
+        .ok_or_else(record_not_found)?;
     store::delete_record(&mut tx, record.id).await?;
     tx.emit(
         record.id,
-        &pb::RecordDeleted { record_id: record.id.to_string(), niche: record.niche.clone(), entity: record.entity.clone() },
+        &pb::RecordDeleted {
+            record_id: record.id.to_string(),
+            niche: record.niche.clone(),
+            entity: record.entity.clone(),
+        },
     )?;
     audit(&mut tx, "records.delete", &record, json!({}))?;
     tx.commit().await
@@ -153,10 +208,22 @@ pub async fn delete_record(app: &App, ctx: &RequestContext, place: Place<'_>) ->
 
 /// Lists records by time of creation, filtered by facets: any value of one facet, all facets together. An unknown facet is `VALIDATION_ERROR`
 /// and names the known ones.
-pub async fn list_records(app: &App, ctx: &RequestContext, filter: &RecordFilter, page: &PageRequest) -> Result<Page<Record>> {
+pub async fn list_records(
+    app: &App,
+    ctx: &RequestContext,
+    filter: &RecordFilter,
+    page: &PageRequest,
+) -> Result<Page<Record>> {
     let mut facets = filter.facets.clone();
     facets.sort_unstable();
-    let bound_to = (&filter.niche, &filter.entity, &facets, filter.order, filter.created_from, filter.created_to);
+    let bound_to = (
+        &filter.niche,
+        &filter.entity,
+        &facets,
+        filter.order,
+        filter.created_from,
+        filter.created_to,
+    );
     let scope = Scope::new(ctx.method(), &bound_to);
     let after: Option<(DateTime<Utc>, Uuid)> = app.sealer.open(ctx, &scope, &page.cursor)?;
     let mut tx = app.db.tenant(ctx).await?;
@@ -164,12 +231,16 @@ pub async fn list_records(app: &App, ctx: &RequestContext, filter: &RecordFilter
     let wanted = facets::parse(&form, &filter.facets)?;
     let rows = store::list_records(&mut tx, (filter, &wanted), after, page.rows_to_read()).await?;
     tx.commit().await?;
-    Page::cut(rows, page, |record| app.sealer.seal(ctx, &scope, &(record.created_at, record.id)))
+    Page::cut(rows, page, |record| {
+        app.sealer
+            .seal(ctx, &scope, &(record.created_at, record.id))
+    })
 }
 
 /// A record as clients see it.
 pub fn to_proto(record: &Record) -> Result<pb::Record> {
-    let data = proto::json::value_to_struct(&record.data).map_err(|e| Error::internal(e).context("while encoding a record"))?;
+    let data = proto::json::value_to_struct(&record.data)
+        .map_err(|e| Error::internal(e).context("while encoding a record"))?;
     Ok(pb::Record {
         id: record.id.to_string(),
         niche: record.niche.clone(),
@@ -191,7 +262,12 @@ fn check(form: &EntityForm, data: &Value, locale: Locale) -> Result<()> {
     if problems.is_empty() {
         return Ok(());
     }
-    Err(Error::invalid(problems.into_iter().map(crate::forms::FieldProblem::into_violation).collect()))
+    Err(Error::invalid(
+        problems
+            .into_iter()
+            .map(crate::forms::FieldProblem::into_violation)
+            .collect(),
+    ))
 }
 
 /// A member that is null means the same as an absent one, as it does in a merge patch.
@@ -211,9 +287,16 @@ fn audit(tx: &mut Tx, action: &'static str, record: &Record, mut facts: Value) -
 /// The names of the fields that differ: names belong to the form, values to a person, so only names go into the audit log.
 fn changed_fields(before: &Value, after: &Value) -> Vec<String> {
     let empty = serde_json::Map::new();
-    let (before, after) = (before.as_object().unwrap_or(&empty), after.as_object().unwrap_or(&empty));
-    let mut names: Vec<String> =
-        before.keys().chain(after.keys()).filter(|key| before.get(*key) != after.get(*key)).cloned().collect();
+    let (before, after) = (
+        before.as_object().unwrap_or(&empty),
+        after.as_object().unwrap_or(&empty),
+    );
+    let mut names: Vec<String> = before
+        .keys()
+        .chain(after.keys())
+        .filter(|key| before.get(*key) != after.get(*key))
+        .cloned()
+        .collect();
     names.sort_unstable();
     names.dedup();
     names
@@ -224,5 +307,8 @@ fn record_not_found() -> Error {
 }
 
 fn duplicate_record() -> Error {
-    Error::exists("niche.record_exists", "a record with this key exists already in this niche; change that one instead")
+    Error::exists(
+        "niche.record_exists",
+        "a record with this key exists already in this niche; change that one instead",
+    )
 }

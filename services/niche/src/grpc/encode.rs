@@ -12,13 +12,19 @@ use crate::niches::{Effective, Origin};
 
 /// A text in both languages.
 pub fn text_to_proto(text: &Text) -> pb::LocalizedText {
-    pb::LocalizedText { pt_br: text.pt_br.clone(), en: text.en.clone() }
+    pb::LocalizedText {
+        pt_br: text.pt_br.clone(),
+        en: text.en.clone(),
+    }
 }
 
 /// A time with the microseconds that the database keeps.
 pub fn time_to_proto(time: DateTime<Utc>) -> prost_types::Timestamp {
     let nanos = i32::try_from(time.timestamp_subsec_nanos()).unwrap_or_default();
-    prost_types::Timestamp { seconds: time.timestamp(), nanos }
+    prost_types::Timestamp {
+        seconds: time.timestamp(),
+        nanos,
+    }
 }
 
 /// A kit in one line of a list.
@@ -35,7 +41,8 @@ pub fn kit_summary(kit: &Kit) -> pb::KitSummary {
 /// A kit as it ships.
 pub fn kit(kit: &Kit) -> Result<pb::Kit> {
     let compile = |key: &String| {
-        let form = EntityForm::compile(&kit.entities[key], &kit.taxonomies).map_err(|e| Error::internal(e).context("while compiling a form"))?;
+        let form = EntityForm::compile(&kit.entities[key], &kit.taxonomies)
+            .map_err(|e| Error::internal(e).context("while compiling a form"))?;
         entity(kit, key, (&form, Origin::Kit))
     };
     Ok(pb::Kit {
@@ -51,7 +58,11 @@ pub fn kit(kit: &Kit) -> Result<pb::Kit> {
 /// What a tenant has in a niche.
 pub fn niche_config(effective: &Effective) -> Result<pb::NicheConfig> {
     let kit = &effective.kit;
-    let entities = effective.entities.iter().map(|(key, e)| entity(kit, key, (&e.form, e.origin))).collect::<Result<_>>()?;
+    let entities = effective
+        .entities
+        .iter()
+        .map(|(key, e)| entity(kit, key, (&e.form, e.origin)))
+        .collect::<Result<_>>()?;
     Ok(pb::NicheConfig {
         niche: effective.niche.clone(),
         kit: kit.key.clone(),
@@ -62,17 +73,29 @@ pub fn niche_config(effective: &Effective) -> Result<pb::NicheConfig> {
 }
 
 fn entity(kit: &Kit, key: &str, (form, origin): (&EntityForm, Origin)) -> Result<pb::Entity> {
-    let schema = proto::json::value_to_struct(&form.schema).map_err(|e| Error::internal(e).context("while encoding a form"))?;
+    let schema = proto::json::value_to_struct(&form.schema)
+        .map_err(|e| Error::internal(e).context("while encoding a form"))?;
     let facets = form.entity.facets.iter().map(|facet| pb::Facet {
         key: facet.key.clone(),
         field: facet.field.clone(),
         name: Some(text_to_proto(&facet.name)),
     });
-    let mappings = form.entity.import_mappings.iter().map(|mapping| pb::ImportMapping {
-        key: mapping.key.clone(),
-        format: mapping.format.clone(),
-        columns: mapping.columns.iter().map(|c| pb::ColumnMapping { column: c.column.clone(), field: c.field.clone() }).collect(),
-    });
+    let mappings = form
+        .entity
+        .import_mappings
+        .iter()
+        .map(|mapping| pb::ImportMapping {
+            key: mapping.key.clone(),
+            format: mapping.format.clone(),
+            columns: mapping
+                .columns
+                .iter()
+                .map(|c| pb::ColumnMapping {
+                    column: c.column.clone(),
+                    field: c.field.clone(),
+                })
+                .collect(),
+        });
     Ok(pb::Entity {
         key: key.to_owned(),
         name: Some(text_to_proto(&form.entity.name)),
@@ -97,7 +120,10 @@ fn taxonomies(all: &BTreeMap<String, Taxonomy>) -> Vec<pb::Taxonomy> {
             terms: taxonomy
                 .terms
                 .iter()
-                .map(|term| pb::Term { key: term.key.clone(), label: Some(text_to_proto(&term.label)) })
+                .map(|term| pb::Term {
+                    key: term.key.clone(),
+                    label: Some(text_to_proto(&term.label)),
+                })
                 .collect(),
         })
         .collect()

@@ -15,8 +15,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::source::Source;
 use super::{Kit, LoadedKit, Version, golden};
-pub use report::{At, Problem, render};
 use report::Lint;
+pub use report::{At, Problem, render};
 
 /// Reads every kit of `source`. Kits with a problem are left out of the first part and listed in the second.
 pub fn check(source: &Source) -> (Vec<LoadedKit>, Vec<Problem>) {
@@ -56,15 +56,27 @@ fn check_folder(source: &Source, folder: &str) -> Result<(LoadedKit, Samples), V
     let Some(main) = files.remove("kit.yaml") else {
         if !problems.iter().any(|p| p.file.ends_with("/kit.yaml")) {
             let at = At::file(&format!("{folder}/kit.yaml"));
-            problems.push(at.problem("kit.missing-file", "the kit has no kit.yaml", "write one with key, version, name, description and icon"));
+            problems.push(at.problem(
+                "kit.missing-file",
+                "the kit has no kit.yaml",
+                "write one with key, version, name, description and icon",
+            ));
         }
         return Err(problems);
     };
     let take = |dir: &str, files: &mut BTreeMap<String, Value>| -> BTreeMap<String, Value> {
-        let names: Vec<String> = files.keys().filter(|n| n.starts_with(dir)).cloned().collect();
+        let names: Vec<String> = files
+            .keys()
+            .filter(|n| n.starts_with(dir))
+            .cloned()
+            .collect();
         names
             .into_iter()
-            .filter_map(|n| files.remove(&n).map(|v| (n[dir.len()..n.len() - ".yaml".len()].to_owned(), v)))
+            .filter_map(|n| {
+                files
+                    .remove(&n)
+                    .map(|v| (n[dir.len()..n.len() - ".yaml".len()].to_owned(), v))
+            })
             .collect()
     };
     let taxonomies = take("taxonomies/", &mut files);
@@ -78,7 +90,12 @@ fn check_folder(source: &Source, folder: &str) -> Result<(LoadedKit, Samples), V
     }
     if entities.is_empty() {
         let at = lint.at("kit.yaml");
-        lint.report(&at, "kit.no-entity", "the kit has no entity", "add entities/<key>.yaml with a form");
+        lint.report(
+            &at,
+            "kit.no-entity",
+            "the kit has no entity",
+            "add entities/<key>.yaml with a form",
+        );
     }
     for (key, value) in &entities {
         parts::entity(&mut lint, key, value, &taxonomies);
@@ -86,31 +103,70 @@ fn check_folder(source: &Source, folder: &str) -> Result<(LoadedKit, Samples), V
     refs::hints(&mut lint, &main, &entities);
     for key in samples.keys().filter(|k| !entities.contains_key(*k)) {
         let at = lint.at(&format!("samples/{key}.yaml"));
-        lint.report(&at, "sample.unknown-entity", &format!("the kit has no entity {key:?}"), "name the file after an entity");
+        lint.report(
+            &at,
+            "sample.unknown-entity",
+            &format!("the kit has no entity {key:?}"),
+            "name the file after an entity",
+        );
     }
     if !lint.problems.is_empty() {
         return Err(lint.problems);
     }
-    assemble(folder, main, taxonomies, entities).map(|loaded| (loaded, samples)).map_err(|problem| vec![problem])
+    assemble(folder, main, taxonomies, entities)
+        .map(|loaded| (loaded, samples))
+        .map_err(|problem| vec![problem])
 }
 
-const HEAD_KEYS: &[&str] =
-    &["key", "version", "name", "description", "icon", "groups", "ui", "prompts", "workflows", "reports"];
+const HEAD_KEYS: &[&str] = &[
+    "key",
+    "version",
+    "name",
+    "description",
+    "icon",
+    "groups",
+    "ui",
+    "prompts",
+    "workflows",
+    "reports",
+];
 
 fn lint_head(lint: &mut Lint, main: &Value, folder: &str) {
     let at = lint.at("kit.yaml");
-    let Some(head) = lint.object(&at, main, HEAD_KEYS, &["key", "version", "name", "description", "icon"]) else { return };
+    let Some(head) = lint.object(
+        &at,
+        main,
+        HEAD_KEYS,
+        &["key", "version", "name", "description", "icon"],
+    ) else {
+        return;
+    };
     let (folder_key, folder_version) = folder.split_once('/').unwrap_or((folder, ""));
     if let Some(key) = lint.key(&at.key("key"), head.get("key"))
         && key != folder_key
     {
-        lint.report(&at.key("key"), "kit.folder", &format!("the key {key:?} is not the folder's {folder_key:?}"), "make the two equal");
+        lint.report(
+            &at.key("key"),
+            "kit.folder",
+            &format!("the key {key:?} is not the folder's {folder_key:?}"),
+            "make the two equal",
+        );
     }
     if let Some(version) = lint.string(&at.key("version"), head.get("version")) {
         if Version::parse(version).is_none() {
-            lint.report(&at.key("version"), "kit.version", &format!("{version:?} is not a version"), "write three numbers, for example 1.0.0");
+            lint.report(
+                &at.key("version"),
+                "kit.version",
+                &format!("{version:?} is not a version"),
+                "write three numbers, for example 1.0.0",
+            );
         } else if version != folder_version {
-            lint.report(&at.key("version"), "kit.folder", &format!("the version {version:?} is not the folder's {folder_version:?}"), "make the two equal");
+            lint.report(
+                &at.key("version"),
+                "kit.folder",
+                &format!("the version {version:?} is not the folder's {folder_version:?}"),
+                "make the two equal",
+            );
         }
     }
     lint.text(&at.key("name"), head.get("name"));
@@ -126,15 +182,28 @@ fn assemble(
     entities: BTreeMap<String, Value>,
 ) -> Result<LoadedKit, Problem> {
     let Value::Object(mut manifest) = main else {
-        return Err(At::file(folder).problem("shape.type", "kit.yaml is not a mapping", "write keys and values"));
+        return Err(At::file(folder).problem(
+            "shape.type",
+            "kit.yaml is not a mapping",
+            "write keys and values",
+        ));
     };
-    let collect = |map: BTreeMap<String, Value>| Value::Object(map.into_iter().collect::<Map<_, _>>());
+    let collect =
+        |map: BTreeMap<String, Value>| Value::Object(map.into_iter().collect::<Map<_, _>>());
     manifest.insert("taxonomies".into(), collect(taxonomies));
     manifest.insert("entities".into(), collect(entities));
     let manifest = json!(manifest);
     let checksum = hex::encode(Sha256::digest(manifest.to_string()));
     match serde_json::from_value::<Kit>(manifest.clone()) {
-        Ok(kit) => Ok(LoadedKit { kit: Arc::new(kit), manifest, checksum }),
-        Err(e) => Err(At::file(folder).problem("kit.shape", &e.to_string(), "compare with a kit that works")),
+        Ok(kit) => Ok(LoadedKit {
+            kit: Arc::new(kit),
+            manifest,
+            checksum,
+        }),
+        Err(e) => Err(At::file(folder).problem(
+            "kit.shape",
+            &e.to_string(),
+            "compare with a kit that works",
+        )),
     }
 }

@@ -22,7 +22,10 @@ impl Source {
     pub fn embedded() -> Self {
         fn walk(dir: &Dir<'_>, into: &mut BTreeMap<String, Vec<u8>>) {
             for file in dir.files() {
-                into.insert(file.path().to_string_lossy().into_owned(), file.contents().to_vec());
+                into.insert(
+                    file.path().to_string_lossy().into_owned(),
+                    file.contents().to_vec(),
+                );
             }
             dir.dirs().for_each(|d| walk(d, into));
         }
@@ -41,7 +44,11 @@ impl Source {
                 if path.is_dir() {
                     pending.push(path);
                 } else {
-                    let name = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().replace('\\', "/");
+                    let name = path
+                        .strip_prefix(root)
+                        .unwrap_or(&path)
+                        .to_string_lossy()
+                        .replace('\\', "/");
                     files.insert(name, std::fs::read(&path)?);
                 }
             }
@@ -75,12 +82,17 @@ impl Source {
     pub fn parse(&self, folder: &str, problems: &mut Vec<Problem>) -> BTreeMap<String, Value> {
         let prefix = format!("{folder}/");
         let mut parsed = BTreeMap::new();
-        for (path, bytes) in self.0.range(prefix.clone()..).take_while(|(path, _)| path.starts_with(&prefix)) {
+        for (path, bytes) in self
+            .0
+            .range(prefix.clone()..)
+            .take_while(|(path, _)| path.starts_with(&prefix))
+        {
             let name = &path[prefix.len()..];
             let known = name == "kit.yaml"
-                || ["taxonomies/", "entities/", "samples/"]
-                    .iter()
-                    .any(|dir| name.strip_prefix(dir).is_some_and(|rest| !rest.contains('/') && rest.ends_with(".yaml")));
+                || ["taxonomies/", "entities/", "samples/"].iter().any(|dir| {
+                    name.strip_prefix(dir)
+                        .is_some_and(|rest| !rest.contains('/') && rest.ends_with(".yaml"))
+                });
             if !known {
                 problems.push(At::file(path).problem(
                     "kit.stray-file",
@@ -93,7 +105,11 @@ impl Source {
                 Ok(value) => {
                     parsed.insert(name.to_owned(), value);
                 }
-                Err(problem) => problems.push(At::file(path).problem("yaml.syntax", &problem, "mend the YAML at that line")),
+                Err(problem) => problems.push(At::file(path).problem(
+                    "yaml.syntax",
+                    &problem,
+                    "mend the YAML at that line",
+                )),
             }
         }
         parsed

@@ -28,7 +28,12 @@ pub struct Effectives(Cache<Key, Arc<Effective>>);
 
 impl Default for Effectives {
     fn default() -> Self {
-        Self(Cache::builder().max_capacity(CACHE_ENTRIES).time_to_idle(CACHE_IDLE).build())
+        Self(
+            Cache::builder()
+                .max_capacity(CACHE_ENTRIES)
+                .time_to_idle(CACHE_IDLE)
+                .build(),
+        )
     }
 }
 
@@ -87,23 +92,44 @@ pub struct EffectiveEntity {
 impl Effective {
     /// Merges a kit with overlays and compiles its forms.
     pub fn merge(niche: &str, kit: &Arc<Kit>, overlays: &[Overlay]) -> Result<Self, String> {
-        let taxonomies: BTreeMap<String, Taxonomy> =
-            merged(&kit.taxonomies, overlays, "taxonomy")?.into_iter().map(|(key, (value, _))| (key, value)).collect();
+        let taxonomies: BTreeMap<String, Taxonomy> = merged(&kit.taxonomies, overlays, "taxonomy")?
+            .into_iter()
+            .map(|(key, (value, _))| (key, value))
+            .collect();
         let mut entities = BTreeMap::new();
         for (key, (entity, origin)) in merged::<Entity>(&kit.entities, overlays, "entity")? {
-            let form = EntityForm::compile(&entity, &taxonomies).map_err(|e| format!("entity {key}: {e}"))?;
-            entities.insert(key, EffectiveEntity { form: Arc::new(form), origin });
+            let form = EntityForm::compile(&entity, &taxonomies)
+                .map_err(|e| format!("entity {key}: {e}"))?;
+            entities.insert(
+                key,
+                EffectiveEntity {
+                    form: Arc::new(form),
+                    origin,
+                },
+            );
         }
-        Ok(Self { niche: niche.to_owned(), kit: Arc::clone(kit), entities, taxonomies })
+        Ok(Self {
+            niche: niche.to_owned(),
+            kit: Arc::clone(kit),
+            entities,
+            taxonomies,
+        })
     }
 }
 
 /// The objects of a kind with their overlays applied. A patch of null removes the object.
-fn merged<T>(objects: &BTreeMap<String, T>, overlays: &[Overlay], kind: &str) -> Result<BTreeMap<String, (T, Origin)>, String>
+fn merged<T>(
+    objects: &BTreeMap<String, T>,
+    overlays: &[Overlay],
+    kind: &str,
+) -> Result<BTreeMap<String, (T, Origin)>, String>
 where
     T: Clone + Serialize + DeserializeOwned,
 {
-    let mut all: BTreeMap<String, (T, Origin)> = objects.iter().map(|(k, v)| (k.clone(), (v.clone(), Origin::Kit))).collect();
+    let mut all: BTreeMap<String, (T, Origin)> = objects
+        .iter()
+        .map(|(k, v)| (k.clone(), (v.clone(), Origin::Kit)))
+        .collect();
     for overlay in overlays.iter().filter(|o| o.object_kind == kind) {
         let explain = |e: serde_json::Error| format!("{kind} {}: {e}", overlay.object_key);
         let mut value = match all.get(&overlay.object_key) {
@@ -114,7 +140,13 @@ where
         if value.is_null() {
             all.remove(&overlay.object_key);
         } else {
-            all.insert(overlay.object_key.clone(), (serde_json::from_value(value).map_err(explain)?, Origin::Tenant));
+            all.insert(
+                overlay.object_key.clone(),
+                (
+                    serde_json::from_value(value).map_err(explain)?,
+                    Origin::Tenant,
+                ),
+            );
         }
     }
     Ok(all)
@@ -130,7 +162,10 @@ mod tests {
 
     #[test]
     fn the_tenants_edits_change_the_form_and_show_in_the_provenance() {
-        let kit = Kits::embedded().unwrap().get("software-catalog", "").unwrap();
+        let kit = Kits::embedded()
+            .unwrap()
+            .get("software-catalog", "")
+            .unwrap();
         let overlay = Overlay {
             object_kind: "entity".into(),
             object_key: "packages".into(),
@@ -142,10 +177,32 @@ mod tests {
         let plain = Effective::merge("software-catalog", &kit, &[]).unwrap();
         let edited = Effective::merge("software-catalog", &kit, &[overlay]).unwrap();
         let record = json!({"name": "redis", "licence": "BSD-3-Clause"});
-        assert_eq!(plain.entities["packages"].form.check(&record, Locale::En)[0].rule, "unknown_field");
-        assert_eq!(edited.entities["packages"].form.check(&record, Locale::En), []);
-        assert_eq!(edited.entities["packages"].form.check(&json!({"name": "a", "homepage": "https://a.b"}), Locale::En).len(), 1);
-        assert_eq!((plain.entities["packages"].origin, edited.entities["packages"].origin), (Origin::Kit, Origin::Tenant));
-        assert_eq!(kit.entities["packages"].schema["properties"]["licence"], Value::Null, "the kit itself is never written");
+        assert_eq!(
+            plain.entities["packages"].form.check(&record, Locale::En)[0].rule,
+            "unknown_field"
+        );
+        assert_eq!(
+            edited.entities["packages"].form.check(&record, Locale::En),
+            []
+        );
+        assert_eq!(
+            edited.entities["packages"]
+                .form
+                .check(&json!({"name": "a", "homepage": "https://a.b"}), Locale::En)
+                .len(),
+            1
+        );
+        assert_eq!(
+            (
+                plain.entities["packages"].origin,
+                edited.entities["packages"].origin
+            ),
+            (Origin::Kit, Origin::Tenant)
+        );
+        assert_eq!(
+            kit.entities["packages"].schema["properties"]["licence"],
+            Value::Null,
+            "the kit itself is never written"
+        );
     }
 }

@@ -29,7 +29,11 @@ pub async fn batch_get_search_documents(
             Some(form) => form.clone(),
             None => {
                 let effective = niches::effective(app, &mut tx, &record.niche).await?;
-                let form = effective.and_then(|e| e.entities.get(&record.entity).map(|entity| Arc::clone(&entity.form)));
+                let form = effective.and_then(|e| {
+                    e.entities
+                        .get(&record.entity)
+                        .map(|entity| Arc::clone(&entity.form))
+                });
                 forms.insert(key, form.clone());
                 form
             }
@@ -44,7 +48,13 @@ pub async fn batch_get_search_documents(
             version: record.version,
             title,
             text,
-            facets: facets.into_iter().map(|(facet, value)| pb::FacetValue { facet: facet.to_owned(), value }).collect(),
+            facets: facets
+                .into_iter()
+                .map(|(facet, value)| pb::FacetValue {
+                    facet: facet.to_owned(),
+                    value,
+                })
+                .collect(),
         });
     }
     tx.commit().await?;

@@ -19,24 +19,38 @@ pub fn parse(form: &EntityForm, filters: &[String]) -> Result<Vec<FacetFilter>> 
     for (i, filter) in filters.iter().enumerate() {
         let at = format!("facet[{i}]");
         match filter.split_once(':') {
-            Some((facet, value)) if known.contains(&facet) && !value.is_empty() && !value.contains('\0') => {
+            Some((facet, value))
+                if known.contains(&facet) && !value.is_empty() && !value.contains('\0') =>
+            {
                 let value = value.to_owned();
                 match grouped.iter_mut().find(|g| g.facet == facet) {
                     Some(group) if group.values.contains(&value) => {}
                     Some(group) => group.values.push(value),
-                    None => grouped.push(FacetFilter { facet: facet.to_owned(), values: vec![value] }),
+                    None => grouped.push(FacetFilter {
+                        facet: facet.to_owned(),
+                        values: vec![value],
+                    }),
                 }
             }
             Some((facet, value)) if known.contains(&facet) => {
-                let message = format!("the value {value:?} of the facet {facet} cannot be filtered by; write {facet}:value");
-                violations.push(Violation::new(at, "niche.facet_value", message).with("facet", facet));
+                let message = format!(
+                    "the value {value:?} of the facet {facet} cannot be filtered by; write {facet}:value"
+                );
+                violations
+                    .push(Violation::new(at, "niche.facet_value", message).with("facet", facet));
             }
             _ => {
                 let list = known.join(", ");
-                let message = format!("there is no such facet; write facet:value with one of: {list}");
-                violations.push(Violation::new(at, "niche.facet_unknown", message).with("known", list));
+                let message =
+                    format!("there is no such facet; write facet:value with one of: {list}");
+                violations
+                    .push(Violation::new(at, "niche.facet_unknown", message).with("known", list));
             }
         }
     }
-    if violations.is_empty() { Ok(grouped) } else { Err(Error::invalid(violations)) }
+    if violations.is_empty() {
+        Ok(grouped)
+    } else {
+        Err(Error::invalid(violations))
+    }
 }

@@ -126,7 +126,10 @@ pub(super) async fn list_records(
     let mut query: QueryBuilder<Postgres> = QueryBuilder::new(
         "select r.id, r.niche, r.entity, r.data, r.version, r.created_at, r.updated_at from niche.records r where r.niche = ",
     );
-    query.push_bind(&filter.niche).push(" and r.entity = ").push_bind(&filter.entity);
+    query
+        .push_bind(&filter.niche)
+        .push(" and r.entity = ")
+        .push_bind(&filter.entity);
     if let Some(from) = filter.created_from {
         query.push(" and r.created_at >= ").push_bind(from);
     }
@@ -134,7 +137,9 @@ pub(super) async fn list_records(
         query.push(" and r.created_at < ").push_bind(to);
     }
     for facet in facets {
-        query.push(" and exists (select 1 from niche.record_facets f where f.niche = ").push_bind(&filter.niche);
+        query
+            .push(" and exists (select 1 from niche.record_facets f where f.niche = ")
+            .push_bind(&filter.niche);
         query.push(" and f.entity = ").push_bind(&filter.entity);
         query.push(" and f.facet = ").push_bind(&facet.facet);
         query.push(" and f.value = any(").push_bind(&facet.values);
@@ -145,15 +150,62 @@ pub(super) async fn list_records(
         SortOrder::Ascending => (">", "asc"),
     };
     if let Some((created_at, id)) = after {
-        query.push(" and (r.created_at, r.id) ").push(compare).push(" (");
-        query.push_bind(created_at).push(", ").push_bind(id).push(")");
+        query
+            .push(" and (r.created_at, r.id) ")
+            .push(compare)
+            .push(" (");
+        query
+            .push_bind(created_at)
+            .push(", ")
+            .push_bind(id)
+            .push(")");
     }
-    query.push(" order by r.created_at ").push(direction).push(", r.id ").push(direction).push(" limit ").push_bind(limit);
-    query.build_query_as::<Record>().fetch_all(tx.conn()).await.map_err(db::classify)
+    query
+        .push(" order by r.created_at ")
+        .push(direction)
+        .push(", r.id ")
+        .push(direction)
+        .push(" limit ")
+        .push_bind(limit);
+    query
+        .build_query_as::<Record>()
+        .fetch_all(tx.conn())
+        .await
+        .map_err(db::classify)
+}
+
+/// How many rows have the natural key of a record, and how many of these another content.
+pub(super) async fn compare_records(
+    tx: &mut Tx,
+    target: Target<'_>,
+    rows: &[Row],
+) -> Result<(u64, u64)> {
+    let keyed = rows
+        .iter()
+        .filter_map(|row| Some((row.natural_key.clone()?, row.data.to_string())));
+    let (keys, data): (Vec<String>, Vec<String>) = keyed.unzip();
+    let counts = sqlx::query!(
+        r#"select count(*) as "known!", count(*) filter (where r.data is distinct from n.data::jsonb) as "changed!"
+           from unnest($3::text[], $4::text[]) as n(natural_key, data)
+           join niche.records r on r.niche = $1 and r.entity = $2 and r.natural_key = n.natural_key"#,
+        target.niche,
+        target.entity,
+        &keys,
+        &data,
+    )
+    .fetch_one(tx.conn())
+    .await
+    .map_err(db::classify)?;
+    Ok((counts.known.unsigned_abs(), counts.changed.unsigned_abs()))
 }
 
 /// Inserts rows or replaces the records that have their natural keys; records whose content is equal are left alone and not answered.
-pub(super) async fn upsert_records(tx: &mut Tx, target: Target<'_>, rows: &[Row], now: DateTime<Utc>) -> Result<Vec<Written>> {
+pub(super) async fn upsert_records(
+    tx: &mut Tx,
+    target: Target<'_>,
+    rows: &[Row],
+    now: DateTime<Utc>,
+) -> Result<Vec<Written>> {
     let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
     let keys: Vec<Option<String>> = rows.iter().map(|row| row.natural_key.clone()).collect();
     let data: Vec<String> = rows.iter().map(|row| row.data.to_string()).collect();
@@ -181,9 +233,17 @@ pub(super) async fn upsert_records(tx: &mut Tx, target: Target<'_>, rows: &[Row]
 }
 
 /// Makes `facets` the facets of the records that they name; of `replaced` records the others go.
-pub(super) async fn replace_facets(tx: &mut Tx, target: Target<'_>, replaced: &[Uuid], facets: &[(Uuid, &str, String)]) -> Result<()> {
+pub(super) async fn replace_facets(
+    tx: &mut Tx,
+    target: Target<'_>,
+    replaced: &[Uuid],
+    facets: &[(Uuid, &str, String)],
+) -> Result<()> {
     let ids: Vec<Uuid> = facets.iter().map(|(id, ..)| *id).collect();
-    let keys: Vec<String> = facets.iter().map(|(_, facet, _)| (*facet).to_owned()).collect();
+    let keys: Vec<String> = facets
+        .iter()
+        .map(|(_, facet, _)| (*facet).to_owned())
+        .collect();
     let values: Vec<String> = facets.iter().map(|(.., value)| value.clone()).collect();
     if !replaced.is_empty() {
         sqlx::query!(
@@ -217,7 +277,10 @@ pub(super) async fn replace_facets(tx: &mut Tx, target: Target<'_>, replaced: &[
 }
 
 fn facet_columns(form: &EntityForm, data: &Value) -> (Vec<String>, Vec<String>) {
-    form.facet_values(data).into_iter().map(|(facet, value)| (facet.to_owned(), value)).unzip()
+    form.facet_values(data)
+        .into_iter()
+        .map(|(facet, value)| (facet.to_owned(), value))
+        .unzip()
 }
 
 fn taken_or_failed(error: sqlx::Error) -> kernel::Error {

@@ -13,9 +13,17 @@ use crate::harness::{CATALOG, Service};
 async fn write(service: &Service, rows: Vec<Value>) -> BatchOutcome {
     let ctx: RequestContext = testkit::context().user(ANN).tenant(TENANT_A).build();
     let mut tx = service.app.db.tenant(&ctx).await.unwrap();
-    let form: Arc<EntityForm> = niche::niches::form(&service.app, &mut tx, CATALOG, "packages").await.unwrap();
-    let target = Target { niche: CATALOG, entity: "packages", form: &form };
-    let outcome = write_batch(&service.app, &mut tx, target, rows).await.unwrap();
+    let form: Arc<EntityForm> = niche::niches::form(&service.app, &mut tx, CATALOG, "packages")
+        .await
+        .unwrap();
+    let target = Target {
+        niche: CATALOG,
+        entity: "packages",
+        form: &form,
+    };
+    let outcome = write_batch(&service.app, &mut tx, target, rows)
+        .await
+        .unwrap();
     tx.commit().await.unwrap();
     outcome
 }
@@ -28,7 +36,10 @@ fn counts(outcome: &BatchOutcome) -> (u64, u64, u64) {
 async fn a_second_run_of_a_file_changes_only_what_differs() {
     let service = Service::start().await;
     let ann = service.ann().await;
-    let kept = ann.package(json!({"name": "curl", "section": "web"})).await.unwrap();
+    let kept = ann
+        .package(json!({"name": "curl", "section": "web"}))
+        .await
+        .unwrap();
     let rows = |section: &str| {
         vec![
             json!({"name": "redis", "section": section, "maintainer_role": "team"}),
@@ -41,11 +52,26 @@ async fn a_second_run_of_a_file_changes_only_what_differs() {
     assert_eq!(counts(&write(&service, rows("database")).await), (0, 0, 3));
     let third = write(&service, rows("libs")).await;
     assert_eq!((counts(&third), third.changed_ids.len()), ((0, 1, 2), 1));
-    assert_eq!(ann.names(&["section:libs", "maintainer_role:team"]).await.unwrap(), ["redis"]);
-    assert_eq!(ann.names(&["section:database"]).await.unwrap(), [""; 0], "the old facet value is gone");
-    let redis = ann.get(crate::harness::PACKAGES, &third.changed_ids[0].to_string()).await.unwrap();
+    assert_eq!(
+        ann.names(&["section:libs", "maintainer_role:team"])
+            .await
+            .unwrap(),
+        ["redis"]
+    );
+    assert_eq!(
+        ann.names(&["section:database"]).await.unwrap(),
+        [""; 0],
+        "the old facet value is gone"
+    );
+    let redis = ann
+        .get(crate::harness::PACKAGES, &third.changed_ids[0].to_string())
+        .await
+        .unwrap();
     assert_eq!(redis.version, 2);
-    assert_eq!(ann.get(crate::harness::PACKAGES, &kept.id).await.unwrap(), kept);
+    assert_eq!(
+        ann.get(crate::harness::PACKAGES, &kept.id).await.unwrap(),
+        kept
+    );
 }
 
 #[tokio::test]

@@ -16,8 +16,15 @@ use testkit::{ANN, TENANT_A, TENANT_B, TestDb};
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 pub const CATALOG: &str = "software-catalog";
-pub const PERMISSIONS: [&str; 7] =
-    ["niches.activate", "niches.read", "records.create", "records.read", "records.update", "records.delete", "imports.create"];
+pub const PERMISSIONS: [&str; 7] = [
+    "niches.activate",
+    "niches.read",
+    "records.create",
+    "records.read",
+    "records.update",
+    "records.delete",
+    "imports.create",
+];
 
 /// The service, without its relay: events stay in the outbox, where a test can look at them.
 pub struct Service {
@@ -37,12 +44,26 @@ impl Service {
         let app = App::connect(&config, &process).await.unwrap();
         niche::sync_kits(&app, &process).await.unwrap();
         let rpc = testkit::Rpc::start(niche::server(app.clone(), &config, &process)).await;
-        Self { db, app, clock, channel: rpc.channel(), _rpc: Arc::new(rpc) }
+        Self {
+            db,
+            app,
+            clock,
+            channel: rpc.channel(),
+            _rpc: Arc::new(rpc),
+        }
     }
 
     /// A person of a tenant who may do everything.
     pub fn of(&self, tenant: TenantId) -> Person {
-        Person { channel: self.channel.clone(), clock: self.clock.clone(), tenant, user: ANN, locale: Locale::En, key: None, permissions: &PERMISSIONS }
+        Person {
+            channel: self.channel.clone(),
+            clock: self.clock.clone(),
+            tenant,
+            user: ANN,
+            locale: Locale::En,
+            key: None,
+            permissions: &PERMISSIONS,
+        }
     }
 
     /// Ann of tenant A, who has activated the catalogue of software.
@@ -54,23 +75,41 @@ impl Service {
 
     /// Bob of tenant B, likewise.
     pub async fn bob(&self) -> Person {
-        let bob = Person { user: testkit::BOB, ..self.of(TENANT_B) };
+        let bob = Person {
+            user: testkit::BOB,
+            ..self.of(TENANT_B)
+        };
         bob.activate(CATALOG).await.unwrap();
         bob
     }
 
     /// The types of the events that wait in the outbox, in their order.
     pub async fn event_types(&self) -> Vec<String> {
-        self.db.events().await.into_iter().map(|event| event.event_type).collect()
+        self.db
+            .events()
+            .await
+            .into_iter()
+            .map(|event| event.event_type)
+            .collect()
     }
 
     /// Asks as the search service does.
-    pub async fn documents(&self, tenant: TenantId, ids: &[&str]) -> Result<Vec<pb::SearchDocument>> {
+    pub async fn documents(
+        &self,
+        tenant: TenantId,
+        ids: &[&str],
+    ) -> Result<Vec<pb::SearchDocument>> {
         let ctx = testkit::context().internal("search").tenant(tenant).build();
-        let message = pb::BatchGetSearchDocumentsRequest { record_ids: ids.iter().map(|id| (*id).to_owned()).collect() };
+        let message = pb::BatchGetSearchDocumentsRequest {
+            record_ids: ids.iter().map(|id| (*id).to_owned()).collect(),
+        };
         let request = testkit::rpc::request("niche", &ctx, &self.clock, message);
-        let answer = RecordServiceClient::new(self.channel.clone()).batch_get_search_documents(request).await;
-        answer.map(|a| a.into_inner().documents).map_err(rpc::from_status)
+        let answer = RecordServiceClient::new(self.channel.clone())
+            .batch_get_search_documents(request)
+            .await;
+        answer
+            .map(|a| a.into_inner().documents)
+            .map_err(rpc::from_status)
     }
 }
 
@@ -83,7 +122,11 @@ pub fn config(db: &TestDb) -> Config {
         ("CURSOR_KEY", "a cursor key for tests with 32 characters"),
     ]);
     let read = Config::read(&mut reader);
-    Config { db: db.config(), keyring: testkit::keyring("niche"), ..read }
+    Config {
+        db: db.config(),
+        keyring: testkit::keyring("niche"),
+        ..read
+    }
 }
 
 /// Somebody who calls the service through the gateway.
@@ -100,15 +143,24 @@ pub struct Person {
 
 impl Person {
     pub fn speaking(&self, locale: Locale) -> Self {
-        Self { locale, ..self.clone() }
+        Self {
+            locale,
+            ..self.clone()
+        }
     }
 
     pub fn with_key(&self, key: &str) -> Self {
-        Self { key: Some(key.to_owned()), ..self.clone() }
+        Self {
+            key: Some(key.to_owned()),
+            ..self.clone()
+        }
     }
 
     pub fn may(&self, permissions: &'static [&'static str]) -> Self {
-        Self { permissions, ..self.clone() }
+        Self {
+            permissions,
+            ..self.clone()
+        }
     }
 
     fn ctx(&self) -> RequestContext {
@@ -134,14 +186,25 @@ impl Person {
     }
 
     pub async fn kits(&self) -> Result<Vec<pb::KitSummary>> {
-        let answer = KitServiceClient::new(self.channel.clone()).list_kits(self.request(pb::ListKitsRequest {})).await;
-        answer.map(|a| a.into_inner().data).map_err(rpc::from_status)
+        let answer = KitServiceClient::new(self.channel.clone())
+            .list_kits(self.request(pb::ListKitsRequest {}))
+            .await;
+        answer
+            .map(|a| a.into_inner().data)
+            .map_err(rpc::from_status)
     }
 
     pub async fn kit(&self, key: &str, version: &str) -> Result<pb::Kit> {
-        let request = self.request(pb::GetKitRequest { kit_key: key.into(), version: version.into() });
-        let answer = KitServiceClient::new(self.channel.clone()).get_kit(request).await;
-        answer.map(|a| a.into_inner().data.unwrap()).map_err(rpc::from_status)
+        let request = self.request(pb::GetKitRequest {
+            kit_key: key.into(),
+            version: version.into(),
+        });
+        let answer = KitServiceClient::new(self.channel.clone())
+            .get_kit(request)
+            .await;
+        answer
+            .map(|a| a.into_inner().data.unwrap())
+            .map_err(rpc::from_status)
     }
 
     pub async fn activate(&self, kit: &str) -> Result<pb::Niche> {
@@ -149,26 +212,55 @@ impl Person {
     }
 
     pub async fn activate_version(&self, kit: &str, version: &str) -> Result<pb::Niche> {
-        let request = self.request(pb::ActivateNicheRequest { kit: kit.into(), version: version.into() });
-        self.niches().activate_niche(request).await.map(|a| a.into_inner().data.unwrap()).map_err(rpc::from_status)
+        let request = self.request(pb::ActivateNicheRequest {
+            kit: kit.into(),
+            version: version.into(),
+        });
+        self.niches()
+            .activate_niche(request)
+            .await
+            .map(|a| a.into_inner().data.unwrap())
+            .map_err(rpc::from_status)
     }
 
     pub async fn list_niches(&self, limit: i32, cursor: &str) -> Result<pb::ListNichesResponse> {
-        let request = self.request(pb::ListNichesRequest { limit, cursor: cursor.into() });
-        self.niches().list_niches(request).await.map(tonic::Response::into_inner).map_err(rpc::from_status)
+        let request = self.request(pb::ListNichesRequest {
+            limit,
+            cursor: cursor.into(),
+        });
+        self.niches()
+            .list_niches(request)
+            .await
+            .map(tonic::Response::into_inner)
+            .map_err(rpc::from_status)
     }
 
     pub async fn niche_config(&self, niche: &str) -> Result<pb::NicheConfig> {
-        let request = self.request(pb::GetNicheConfigRequest { niche: niche.into() });
-        self.niches().get_niche_config(request).await.map(|a| a.into_inner().data.unwrap()).map_err(rpc::from_status)
+        let request = self.request(pb::GetNicheConfigRequest {
+            niche: niche.into(),
+        });
+        self.niches()
+            .get_niche_config(request)
+            .await
+            .map(|a| a.into_inner().data.unwrap())
+            .map_err(rpc::from_status)
     }
 
     /// Creates a record of an entity such as `software-catalog/packages`.
     pub async fn create(&self, entity: &str, data: Value) -> Result<pb::Record> {
         let (niche, entity) = split(entity);
         let data = Some(proto::json::value_to_struct(&data).unwrap());
-        let answer = self.records().create_record(self.request(pb::CreateRecordRequest { niche, entity, data })).await;
-        answer.map(|a| a.into_inner().data.unwrap()).map_err(rpc::from_status)
+        let answer = self
+            .records()
+            .create_record(self.request(pb::CreateRecordRequest {
+                niche,
+                entity,
+                data,
+            }))
+            .await;
+        answer
+            .map(|a| a.into_inner().data.unwrap())
+            .map_err(rpc::from_status)
     }
 
     /// Creates a package.
@@ -178,29 +270,70 @@ impl Person {
 
     pub async fn get(&self, entity: &str, id: &str) -> Result<pb::Record> {
         let (niche, entity) = split(entity);
-        let answer = self.records().get_record(self.request(pb::GetRecordRequest { niche, entity, record_id: id.into() })).await;
-        answer.map(|a| a.into_inner().data.unwrap()).map_err(rpc::from_status)
+        let answer = self
+            .records()
+            .get_record(self.request(pb::GetRecordRequest {
+                niche,
+                entity,
+                record_id: id.into(),
+            }))
+            .await;
+        answer
+            .map(|a| a.into_inner().data.unwrap())
+            .map_err(rpc::from_status)
     }
 
-    pub async fn update(&self, entity: &str, id: &str, (version, data): (Option<i32>, Value)) -> Result<pb::Record> {
+    pub async fn update(
+        &self,
+        entity: &str,
+        id: &str,
+        (version, data): (Option<i32>, Value),
+    ) -> Result<pb::Record> {
         let (niche, entity) = split(entity);
         let data = Some(proto::json::value_to_struct(&data).unwrap());
-        let message = pb::UpdateRecordRequest { niche, entity, record_id: id.into(), data, version, update_mask: None };
+        let message = pb::UpdateRecordRequest {
+            niche,
+            entity,
+            record_id: id.into(),
+            data,
+            version,
+            update_mask: None,
+        };
         let answer = self.records().update_record(self.request(message)).await;
-        answer.map(|a| a.into_inner().data.unwrap()).map_err(rpc::from_status)
+        answer
+            .map(|a| a.into_inner().data.unwrap())
+            .map_err(rpc::from_status)
     }
 
     pub async fn delete(&self, entity: &str, id: &str) -> Result<()> {
         let (niche, entity) = split(entity);
-        let answer = self.records().delete_record(self.request(pb::DeleteRecordRequest { niche, entity, record_id: id.into() })).await;
+        let answer = self
+            .records()
+            .delete_record(self.request(pb::DeleteRecordRequest {
+                niche,
+                entity,
+                record_id: id.into(),
+            }))
+            .await;
         answer.map(drop).map_err(rpc::from_status)
     }
 
-    pub async fn list(&self, change: impl FnOnce(&mut pb::ListRecordsRequest)) -> Result<pb::ListRecordsResponse> {
+    pub async fn list(
+        &self,
+        change: impl FnOnce(&mut pb::ListRecordsRequest),
+    ) -> Result<pb::ListRecordsResponse> {
         let (niche, entity) = split(PACKAGES);
-        let mut message = pb::ListRecordsRequest { niche, entity, ..Default::default() };
+        let mut message = pb::ListRecordsRequest {
+            niche,
+            entity,
+            ..Default::default()
+        };
         change(&mut message);
-        self.records().list_records(self.request(message)).await.map(tonic::Response::into_inner).map_err(rpc::from_status)
+        self.records()
+            .list_records(self.request(message))
+            .await
+            .map(tonic::Response::into_inner)
+            .map_err(rpc::from_status)
     }
 
     /// The names of the packages that match some facets, in alphabetical order.
@@ -233,5 +366,9 @@ pub fn name(record: &pb::Record) -> String {
 
 /// The broken rules of a refusal as `field rule`.
 pub fn rules(error: &Error) -> Vec<String> {
-    error.violations().iter().map(|v| format!("{} {}", v.field, v.rule)).collect()
+    error
+        .violations()
+        .iter()
+        .map(|v| format!("{} {}", v.field, v.rule))
+        .collect()
 }

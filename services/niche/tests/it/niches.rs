@@ -11,10 +11,16 @@ async fn kits_are_listed_with_names_in_both_languages() {
     let service = Service::start().await;
     let ann = service.of(TENANT_A);
     let kits = ann.kits().await.unwrap();
-    let keys: Vec<_> = kits.iter().map(|kit| (kit.key.as_str(), kit.version.as_str())).collect();
+    let keys: Vec<_> = kits
+        .iter()
+        .map(|kit| (kit.key.as_str(), kit.version.as_str()))
+        .collect();
     assert_eq!(keys, [("people", "1.0.0"), ("software-catalog", "1.0.0")]);
     let name = kits[0].name.clone().unwrap();
-    assert_eq!((name.pt_br.as_str(), name.en.as_str()), ("Pessoas", "People"));
+    assert_eq!(
+        (name.pt_br.as_str(), name.en.as_str()),
+        ("Pessoas", "People")
+    );
 }
 
 #[tokio::test]
@@ -26,14 +32,29 @@ async fn a_kit_shows_its_form_facets_and_mappings() {
     let packages = &kit.entities[0];
     let form = proto::json::struct_to_value(packages.schema.as_ref().unwrap());
     assert_eq!(form["additionalProperties"], json!(false));
-    assert_eq!(form["properties"]["priority"]["enum"], json!(["required", "important", "standard", "optional", "extra"]));
-    assert_eq!(form["properties"]["section"]["x-label"], json!({"en": "Section", "pt-BR": "Seção"}));
+    assert_eq!(
+        form["properties"]["priority"]["enum"],
+        json!(["required", "important", "standard", "optional", "extra"])
+    );
+    assert_eq!(
+        form["properties"]["section"]["x-label"],
+        json!({"en": "Section", "pt-BR": "Seção"})
+    );
     let facets: Vec<&str> = packages.facets.iter().map(|f| f.key.as_str()).collect();
     assert_eq!(facets, ["section", "maintainer_role", "priority"]);
-    assert_eq!((packages.natural_key.as_str(), packages.import_mappings[0].key.as_str()), ("name", "debian-packages"));
+    assert_eq!(
+        (
+            packages.natural_key.as_str(),
+            packages.import_mappings[0].key.as_str()
+        ),
+        ("name", "debian-packages")
+    );
     for (key, version) in [("nothing", ""), (CATALOG, "9.0.0"), (CATALOG, "x")] {
         let error = ann.kit(key, version).await.unwrap_err();
-        assert_eq!((error.error_code(), error.reason()), (ErrorCode::NotFound, "niche.kit_not_found"));
+        assert_eq!(
+            (error.error_code(), error.reason()),
+            (ErrorCode::NotFound, "niche.kit_not_found")
+        );
     }
 }
 
@@ -45,10 +66,26 @@ async fn activating_twice_is_activating_once() {
     service.clock.advance(chrono::TimeDelta::seconds(9));
     assert_eq!(ann.activate(CATALOG).await.unwrap(), first);
     assert_eq!(ann.activate_version(CATALOG, "1.0.0").await.unwrap(), first);
-    assert_eq!((first.status.as_str(), first.kit_version.as_str()), ("active", "1.0.0"));
-    assert_eq!(service.event_types().await, ["niche.activated", "audit.recorded"]);
-    assert_eq!(ann.activate("nothing").await.unwrap_err().error_code(), ErrorCode::NotFound);
-    assert_eq!(ann.may(&["niches.read"]).activate("people").await.unwrap_err().error_code(), ErrorCode::ForbiddenAction);
+    assert_eq!(
+        (first.status.as_str(), first.kit_version.as_str()),
+        ("active", "1.0.0")
+    );
+    assert_eq!(
+        service.event_types().await,
+        ["niche.activated", "audit.recorded"]
+    );
+    assert_eq!(
+        ann.activate("nothing").await.unwrap_err().error_code(),
+        ErrorCode::NotFound
+    );
+    assert_eq!(
+        ann.may(&["niches.read"])
+            .activate("people")
+            .await
+            .unwrap_err()
+            .error_code(),
+        ErrorCode::ForbiddenAction
+    );
 }
 
 #[tokio::test]
@@ -58,7 +95,10 @@ async fn twenty_activations_at_once_make_one_niche() {
     let answers = futures::future::join_all((0..20).map(|_| ann.activate(CATALOG))).await;
     let niches: Vec<_> = answers.into_iter().map(Result::unwrap).collect();
     assert!(niches.iter().all(|niche| *niche == niches[0]));
-    assert_eq!(service.event_types().await, ["niche.activated", "audit.recorded"]);
+    assert_eq!(
+        service.event_types().await,
+        ["niche.activated", "audit.recorded"]
+    );
 }
 
 #[tokio::test]
@@ -74,9 +114,14 @@ async fn another_version_than_the_active_one_is_an_upgrade() {
     .await
     .unwrap();
     let error = ann.activate_version(CATALOG, "1.0.0").await.unwrap_err();
-    assert_eq!((error.error_code(), error.reason()), (ErrorCode::StateConflict, "niche.version_differs"));
+    assert_eq!(
+        (error.error_code(), error.reason()),
+        (ErrorCode::StateConflict, "niche.version_differs")
+    );
     assert_eq!(ann.activate(CATALOG).await.unwrap().kit_version, "0.9.0");
-    ann.package(json!({"name": "redis"})).await.expect("a version that this build does not ship any more still works");
+    ann.package(json!({"name": "redis"}))
+        .await
+        .expect("a version that this build does not ship any more still works");
 }
 
 #[tokio::test]
@@ -87,21 +132,42 @@ async fn a_tenant_sees_only_its_own_niches_page_by_page() {
     let first = ann.list_niches(1, "").await.unwrap();
     let cursor = first.meta.unwrap().next_cursor.unwrap();
     let second = ann.list_niches(1, &cursor).await.unwrap();
-    assert_eq!((first.data[0].key.as_str(), second.data[0].key.as_str(), second.meta.unwrap().has_more), ("people", CATALOG, false));
+    assert_eq!(
+        (
+            first.data[0].key.as_str(),
+            second.data[0].key.as_str(),
+            second.meta.unwrap().has_more
+        ),
+        ("people", CATALOG, false)
+    );
     let bob = service.of(TENANT_B);
     assert!(bob.list_niches(0, "").await.unwrap().data.is_empty());
-    assert_eq!(rules(&bob.list_niches(1, &cursor).await.unwrap_err()), ["cursor cursor.invalid"]);
+    assert_eq!(
+        rules(&bob.list_niches(1, &cursor).await.unwrap_err()),
+        ["cursor cursor.invalid"]
+    );
     let error = bob.niche_config(CATALOG).await.unwrap_err();
-    assert_eq!((error.error_code(), error.reason()), (ErrorCode::NotFound, "niche.niche_not_found"));
+    assert_eq!(
+        (error.error_code(), error.reason()),
+        (ErrorCode::NotFound, "niche.niche_not_found")
+    );
 }
 
 #[tokio::test]
 async fn the_effective_configuration_is_the_kit_with_the_tenants_edits() {
     let service = Service::start().await;
     let (ann, bob) = (service.ann().await, service.bob().await);
-    let origin = |config: &proto::niche::v1::NicheConfig| config.entities[0].provenance.clone().unwrap();
+    let origin =
+        |config: &proto::niche::v1::NicheConfig| config.entities[0].provenance.clone().unwrap();
     let plain = ann.niche_config(CATALOG).await.unwrap();
-    assert_eq!((origin(&plain).origin.as_str(), origin(&plain).version.as_str(), plain.taxonomies.len()), ("kit", "1.0.0", 2));
+    assert_eq!(
+        (
+            origin(&plain).origin.as_str(),
+            origin(&plain).version.as_str(),
+            plain.taxonomies.len()
+        ),
+        ("kit", "1.0.0", 2)
+    );
     let mut admin = service.db.admin().await;
     sqlx::raw_sql(
         r#"insert into niche.niche_overlays (tenant_id, niche, object_kind, object_key, patch, updated_at)
@@ -116,7 +182,16 @@ async fn the_effective_configuration_is_the_kit_with_the_tenants_edits() {
     let edited = ann.niche_config(CATALOG).await.unwrap();
     assert_eq!(origin(&edited).origin, "tenant");
     let record = json!({"name": "redis", "licence": "BSD-3-Clause"});
-    ann.create(PACKAGES, record.clone()).await.expect("the tenant's own field");
-    assert_eq!(rules(&bob.create(PACKAGES, record).await.unwrap_err()), ["data.licence form.unknown_field"]);
-    assert_eq!(bob.niche_config(CATALOG).await.unwrap(), plain, "nobody else sees it");
+    ann.create(PACKAGES, record.clone())
+        .await
+        .expect("the tenant's own field");
+    assert_eq!(
+        rules(&bob.create(PACKAGES, record).await.unwrap_err()),
+        ["data.licence form.unknown_field"]
+    );
+    assert_eq!(
+        bob.niche_config(CATALOG).await.unwrap(),
+        plain,
+        "nobody else sees it"
+    );
 }

@@ -24,7 +24,11 @@ pub struct Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}#{}: {}: {} (fix: {})", self.file, self.pointer, self.rule, self.problem, self.fix)
+        write!(
+            f,
+            "{}#{}: {}: {} (fix: {})",
+            self.file, self.pointer, self.rule, self.problem, self.fix
+        )
     }
 }
 
@@ -47,22 +51,41 @@ pub struct At {
 impl At {
     /// The top of a file.
     pub fn file(path: &str) -> Self {
-        Self { file: path.to_owned(), pointer: String::new() }
+        Self {
+            file: path.to_owned(),
+            pointer: String::new(),
+        }
     }
 
     /// A member of this place.
     pub fn key(&self, key: &str) -> Self {
-        Self { file: self.file.clone(), pointer: format!("{}/{}", self.pointer, key.replace('~', "~0").replace('/', "~1")) }
+        Self {
+            file: self.file.clone(),
+            pointer: format!(
+                "{}/{}",
+                self.pointer,
+                key.replace('~', "~0").replace('/', "~1")
+            ),
+        }
     }
 
     /// An item of this place.
     pub fn index(&self, index: usize) -> Self {
-        Self { file: self.file.clone(), pointer: format!("{}/{index}", self.pointer) }
+        Self {
+            file: self.file.clone(),
+            pointer: format!("{}/{index}", self.pointer),
+        }
     }
 
     /// A problem at this place.
     pub fn problem(&self, rule: &'static str, problem: &str, fix: &str) -> Problem {
-        Problem { file: self.file.clone(), pointer: self.pointer.clone(), rule, problem: problem.to_owned(), fix: fix.to_owned() }
+        Problem {
+            file: self.file.clone(),
+            pointer: self.pointer.clone(),
+            rule,
+            problem: problem.to_owned(),
+            fix: fix.to_owned(),
+        }
     }
 }
 
@@ -74,7 +97,10 @@ pub(super) struct Lint {
 
 impl Lint {
     pub fn new(folder: &str, problems: Vec<Problem>) -> Self {
-        Self { folder: folder.to_owned(), problems }
+        Self {
+            folder: folder.to_owned(),
+            problems,
+        }
     }
 
     /// The top of a file of this kit.
@@ -87,16 +113,37 @@ impl Lint {
     }
 
     /// A mapping with no keys but `allowed`, and with all of `required`.
-    pub fn object<'v>(&mut self, at: &At, value: &'v Value, allowed: &[&str], required: &[&str]) -> Option<&'v Map<String, Value>> {
+    pub fn object<'v>(
+        &mut self,
+        at: &At,
+        value: &'v Value,
+        allowed: &[&str],
+        required: &[&str],
+    ) -> Option<&'v Map<String, Value>> {
         let Some(map) = value.as_object() else {
-            self.report(at, "shape.type", &format!("a mapping is expected, this is {}", kind(value)), "write keys and values");
+            self.report(
+                at,
+                "shape.type",
+                &format!("a mapping is expected, this is {}", kind(value)),
+                "write keys and values",
+            );
             return None;
         };
         for key in map.keys().filter(|k| !allowed.contains(&k.as_str())) {
-            self.report(&at.key(key), "shape.unknown-key", &format!("{key:?} is not known here"), &format!("known are: {}", allowed.join(", ")));
+            self.report(
+                &at.key(key),
+                "shape.unknown-key",
+                &format!("{key:?} is not known here"),
+                &format!("known are: {}", allowed.join(", ")),
+            );
         }
         for key in required.iter().filter(|k| !map.contains_key(**k)) {
-            self.report(at, "shape.missing-key", &format!("{key:?} is missing"), &format!("add {key}"));
+            self.report(
+                at,
+                "shape.missing-key",
+                &format!("{key:?} is missing"),
+                &format!("add {key}"),
+            );
         }
         Some(map)
     }
@@ -107,7 +154,12 @@ impl Lint {
             None => &[],
             Some(Value::Array(items)) => items,
             Some(other) => {
-                self.report(at, "shape.type", &format!("a list is expected, this is {}", kind(other)), "write a list");
+                self.report(
+                    at,
+                    "shape.type",
+                    &format!("a list is expected, this is {}", kind(other)),
+                    "write a list",
+                );
                 &[]
             }
         }
@@ -118,7 +170,12 @@ impl Lint {
         match value? {
             Value::String(text) if !text.trim().is_empty() => Some(text),
             other => {
-                self.report(at, "shape.type", &format!("a text is expected, this is {}", kind(other)), "write a text; quote it if it looks like a number");
+                self.report(
+                    at,
+                    "shape.type",
+                    &format!("a text is expected, this is {}", kind(other)),
+                    "write a text; quote it if it looks like a number",
+                );
                 None
             }
         }
@@ -127,10 +184,17 @@ impl Lint {
     /// A text in both languages.
     pub fn text(&mut self, at: &At, value: Option<&Value>) {
         let Some(value) = value else { return };
-        let Some(map) = self.object(at, value, &["pt-BR", "en"], &[]) else { return };
+        let Some(map) = self.object(at, value, &["pt-BR", "en"], &[]) else {
+            return;
+        };
         for language in ["pt-BR", "en"] {
             match map.get(language) {
-                None => self.report(at, "text.language", &format!("the text has no {language}"), &format!("add {language}")),
+                None => self.report(
+                    at,
+                    "text.language",
+                    &format!("the text has no {language}"),
+                    &format!("add {language}"),
+                ),
                 some => {
                     self.string(&at.key(language), some);
                 }
@@ -148,9 +212,16 @@ impl Lint {
     pub fn key_text(&mut self, at: &At, key: &str) -> bool {
         let good = (2..=KEY_CHARACTERS_MAX).contains(&key.len())
             && key.starts_with(|c: char| c.is_ascii_lowercase())
-            && key.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+            && key
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
         if !good {
-            self.report(at, "key.format", &format!("{key:?} is not a key"), "use 2 to 60 of a-z, 0-9 and -, beginning with a letter");
+            self.report(
+                at,
+                "key.format",
+                &format!("{key:?} is not a key"),
+                "use 2 to 60 of a-z, 0-9 and -, beginning with a letter",
+            );
         }
         good
     }
@@ -159,9 +230,16 @@ impl Lint {
     pub fn name_text(&mut self, at: &At, name: &str) -> bool {
         let good = (1..=KEY_CHARACTERS_MAX).contains(&name.len())
             && name.starts_with(|c: char| c.is_ascii_lowercase())
-            && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+            && name
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
         if !good {
-            self.report(at, "key.format", &format!("{name:?} is not a field name"), "use 1 to 60 of a-z, 0-9 and _, beginning with a letter");
+            self.report(
+                at,
+                "key.format",
+                &format!("{name:?} is not a field name"),
+                "use 1 to 60 of a-z, 0-9 and _, beginning with a letter",
+            );
         }
         good
     }
