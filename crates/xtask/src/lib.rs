@@ -3,12 +3,14 @@
 //! Nothing here is part of a normal build; what a command writes is committed.
 #![warn(missing_docs)]
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
 pub mod contract;
 pub mod description;
+pub mod new_service;
 pub mod query_data;
 pub mod tidy;
 pub mod tree;
@@ -17,6 +19,9 @@ pub mod tree;
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "Commands that maintain the repository")]
 struct Cli {
+    /// Another checkout to work on.
+    #[arg(long, global = true)]
+    root: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -45,15 +50,22 @@ enum Command {
     },
     /// Check the house rules that no compiler knows.
     Tidy,
+    /// Lay out a new service.
+    NewService {
+        /// One lower-case noun in the singular.
+        noun: String,
+    },
 }
 
 /// Parses the command line and runs one command; every problem is reported on standard error.
 pub fn run() -> ExitCode {
-    let root = tree::root();
-    let done = match Cli::parse().command {
+    let cli = Cli::parse();
+    let root = cli.root.unwrap_or_else(tree::root);
+    let done = match cli.command {
         Command::Proto { check } => contract::run(&root, check),
         Command::Openapi { check } => description::run(&root, check),
         Command::Tidy => tidy::run(&root),
+        Command::NewService { noun } => new_service::run(&root, &noun),
         Command::Sqlx { services, check } => query_data::run(&root, &services, check),
     };
     match done {
