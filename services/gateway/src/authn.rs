@@ -111,7 +111,9 @@ pub struct Authn {
 
 /// What is known about the stream of changes.
 struct Pulse {
-    /// Changes heard; an answer that was under way while this moved is not remembered.
+    /// Moves before a change is applied: an answer that was under way meanwhile is not remembered.
+    generation: AtomicU64,
+    /// Moves after a change has been applied: whoever looks again then sees its effect.
     changes: watch::Sender<u64>,
     /// When auth was heard last, in microseconds since `zero`; negative means never.
     heard: AtomicI64,
@@ -127,6 +129,7 @@ impl Authn {
             remembered: Cache::builder().max_capacity(REMEMBERED_MAX).expire_after(ByKeep).support_invalidation_closures().build(),
             refused: moka::sync::Cache::builder().max_capacity(REFUSED_MAX).time_to_live(REFUSED_FOR).build(),
             pulse: Pulse {
+                generation: AtomicU64::new(0),
                 changes: watch::Sender::new(0),
                 heard: AtomicI64::new(-1),
                 zero: clock.instant(),
@@ -184,7 +187,7 @@ impl Authn {
 
     async fn ask(&self, auth: &Upstream, credential: &Credential<'_>, request: &Origin<'_>) -> Result<Access> {
         self.pulse.asked.fetch_add(1, Ordering::Relaxed);
-        let before = *self.pulse.changes.borrow();
+        let before = self.pulse.generation.load(Ordering::SeqCst);
         let message = ResolveContextRequest { credential: credential.secret.to_owned(), tenant_header: credential.tenant.map(str::to_owned) };
         let token = auth.peer.service_token(None, None, request.id);
         let forward = Forward {
@@ -200,7 +203,7 @@ impl Authn {
         let answer = tokio::time::timeout(RESOLVE_MAX, call).await;
         let answer = answer.map_err(|_| Error::unavailable("resolving a credential", "auth did not answer in time"))?;
         let response = answer.map_err(|status| unreachable_is_unavailable(rpc::from_status(status)))?.into_inner();
-        let changed = *self.pulse.changes.borrow() != before;
+        let changed = self.pulse.generation.load(Ordering::SeqCst) != before;
         self.read(response, changed)
     }
 
@@ -236,20 +239,21 @@ impl Authn {
 
     /// Forgets everybody whom a change hits.
     fn apply(&self, change: AccessChange) {
-        // The count moves first: an answer that is under way sees it and is not remembered.
-        self.pulse.changes.send_modify(|count| *count += 1);
+        self.pulse.generation.fetch_add(1, Ordering::SeqCst);
         self.refused.invalidate_all();
         let hit = self.remembered.invalidate_entries_if(move |_, access| access.is_hit_by(&change));
         if hit.is_err() {
             self.remembered.invalidate_all();
         }
+        self.pulse.changes.send_modify(|count| *count += 1);
     }
 
     /// Forgets everybody: changes may have been missed.
     fn forget_all(&self) {
-        self.pulse.changes.send_modify(|count| *count += 1);
+        self.pulse.generation.fetch_add(1, Ordering::SeqCst);
         self.refused.invalidate_all();
         self.remembered.invalidate_all();
+        self.pulse.changes.send_modify(|count| *count += 1);
     }
 }
 

@@ -34,6 +34,8 @@ pub struct Call<'c> {
 pub struct Findings {
     pub access: Option<Arc<Access>>,
     pub verdict: Option<Verdict>,
+    /// Whether the service has been asked: then a failure speaks in the names of the contract, before in those of JSON.
+    pub asked: bool,
 }
 
 impl Call<'_> {
@@ -64,13 +66,16 @@ impl Call<'_> {
         };
         let announced = Announced::read(headers, self.method)?;
         if self.method.streams_in {
-            return self.upload(payload, &announced, forward).await;
+            let bound = self.bind(&[], &Announced { content_type: "", length: None, is_present: false })?;
+            findings.asked = true;
+            return self.upload(payload, announced.content_type, bound, forward).await;
         }
         let body = match announced.is_present {
             true => intake::read(payload, self.method.policy.body_bytes_max, self.worker.shared.config.body_timeout).await?,
             false => Bytes::new(),
         };
         let bound = self.bind(&body, &announced)?;
+        findings.asked = true;
         match self.method.answer {
             Answer::Json | Answer::Raw => self.unary(bound, &forward).await,
             Answer::Events => self.events(bound, forward, findings).await,
@@ -119,14 +124,13 @@ impl Call<'_> {
         Ok(self.success(answer.get_ref(), bound.selection.as_ref(), replayed))
     }
 
-    async fn upload(&self, payload: Payload, announced: &Announced<'_>, forward: Forward<'_>) -> Result<Response<BoxBody>> {
+    async fn upload(&self, payload: Payload, content_type: &str, bound: Bound, forward: Forward<'_>) -> Result<Response<BoxBody>> {
         let config = &self.worker.shared.config;
-        let bound = self.bind(&[], &Announced { content_type: "", length: None, is_present: false })?;
         let upload = Upload {
             method: self.method,
             forward: Forward { timeout: Some(config.upload_timeout), ..forward },
             head: bound.message,
-            content_type: announced.content_type,
+            content_type,
             payload,
             pause_max: config.body_timeout,
         };

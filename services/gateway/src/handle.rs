@@ -75,7 +75,7 @@ impl Worker {
                 request_id: &arrival.request_id,
                 trace_id: Some(arrival.trace.id()),
                 locale: arrival.locale,
-                method: story.method,
+                method: story.method.filter(|_| story.findings.asked),
             };
             let mut response = problem::respond(&error, &about);
             if let (ErrorCode::MethodNotAllowed, Some(allow)) = (error.error_code(), error.details().get("allow")) {

@@ -23,7 +23,7 @@ pub struct About<'a> {
     pub request_id: &'a str,
     pub trace_id: Option<&'a str>,
     pub locale: Locale,
-    /// The method, once it is known: its names are needed to speak of its fields.
+    /// The method, when its service failed: its names are needed to speak of its fields.
     pub method: Option<&'a Method>,
 }
 

@@ -32,7 +32,7 @@ impl Links {
 
     /// Opens a connection to each service that belongs to this thread: answers are then woken on the thread that waits for them.
     pub fn open(&self) -> Upstreams {
-        Upstreams(self.targets.iter().map(|(name, endpoint, peer)| Upstream { name, channel: rpc::connect(endpoint), peer: peer.clone() }).collect())
+        Upstreams(self.targets.iter().map(|(name, endpoint, peer)| Upstream { name, channel: peer.connect(endpoint), peer: peer.clone() }).collect())
     }
 }
 

@@ -128,7 +128,11 @@ async fn without_auth_nobody_with_a_credential_gets_in() {
     let got = eventually("the cache is not believed", || {
         let request = stage.as_ann("GET", "/v1/me");
         let stage = &stage;
-        async move { Some(stage.send(request).await).filter(|got| got.status == 503 && !stage.process.health.clone().readiness().await.is_ready()) }
+        async move {
+            let got = stage.send(request).await;
+            let is_ready = stage.process.health.readiness().await.is_ready();
+            (got.status == 503 && !is_ready).then_some(got)
+        }
     })
     .await;
     assert_eq!(got.problem(), "SERVICE_UNAVAILABLE");

@@ -12,7 +12,8 @@ fn any_json() -> impl Strategy<Value = Value> {
         Just(Value::Null),
         any::<bool>().prop_map(Value::from),
         (-9_007_199_254_740_992_i64..=9_007_199_254_740_992).prop_map(Value::from),
-        (-1e15..1e15).prop_map(Value::from),
+        // Eighths are exact; of other fractions `serde_json` may lose the last bit, which is not what is looked at here.
+        any::<i32>().prop_map(|n| Value::from(f64::from(n) / 8.0)),
         "[^\u{0}]{0,12}".prop_map(Value::from),
     ];
     leaf.prop_recursive(6, 60, 6, |inner| {

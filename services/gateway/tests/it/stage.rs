@@ -50,6 +50,11 @@ impl Got {
         self.headers.get(name).map(|value| value.to_str().unwrap()).unwrap_or_default()
     }
 
+    /// Whether any line of `Vary` names a header.
+    pub fn varies(&self, by: &str) -> bool {
+        self.headers.get_all("vary").iter().any(|value| value.to_str().unwrap().contains(by))
+    }
+
     /// Checks both envelopes of a failure and gives its public code.
     pub fn problem(&self) -> String {
         let body = self.json();
