@@ -14,6 +14,7 @@ use tower::Service;
 
 use crate::endpoint::{Endpoint, Place};
 use crate::listener::{find, wait_for};
+use crate::tls::Tls;
 
 /// A service that does not take the connection by then counts as down.
 const CONNECT_MAX: Duration = Duration::from_secs(1);
@@ -44,6 +45,11 @@ enum Way {
 /// # Panics
 /// Outside a tokio runtime.
 pub fn connect(endpoint: &Endpoint) -> Channel {
+    open(endpoint, None)
+}
+
+/// Like [`connect`], with our certificate for `https://` endpoints.
+pub(crate) fn open(endpoint: &Endpoint, tls: Option<&Tls>) -> Channel {
     match &endpoint.place {
         Place::Memory(name) => Channel(Way::Memory(name.as_str().into())),
         Place::Net(uri) => {
@@ -58,13 +64,13 @@ pub fn connect(endpoint: &Endpoint) -> Channel {
                 .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
                 .http2_max_header_list_size(HEADERS_BYTES_MAX);
             if uri.scheme_str() == Some("https") {
-                let tls = endpoint.tls.as_ref().map_or_else(
-                    || ClientTlsConfig::new().with_enabled_roots(),
-                    crate::Tls::client,
-                );
-                builder = builder
-                    .tls_config(tls)
-                    .expect("Endpoint::with_tls has tried these certificates");
+                let config =
+                    tls.map_or_else(|| ClientTlsConfig::new().with_enabled_roots(), Tls::client);
+                match builder.clone().tls_config(config) {
+                    Ok(secured) => builder = secured,
+                    // Without TLS an https endpoint refuses to connect, so nothing travels in the clear.
+                    Err(error) => tracing::error!(%error, %endpoint, "no usable certificates"),
+                }
             }
             Channel(Way::Net(builder.connect_lazy()))
         }

@@ -3,13 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
-use tonic::transport::{Certificate, ClientTlsConfig, Identity, ServerTlsConfig};
-
-/// The address of a service: `http://host:port`, `https://host:port` with [`Tls`], or `mem:<name>` within the process.
+/// The address of a service: `http://host:port`, `https://host:port`, or `mem:<name>` within the process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     pub(crate) place: Place,
-    pub(crate) tls: Option<Tls>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,36 +15,12 @@ pub(crate) enum Place {
     Memory(String),
 }
 
-/// Mutual TLS: who signs certificates, and our own. All are PEM texts.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Tls {
-    /// The authority that both sides must be signed by.
-    pub authority: String,
-    /// Our certificate, with its chain.
-    pub certificate: String,
-    /// Its key.
-    pub key: String,
-}
-
 impl Endpoint {
     /// A service in this process.
     pub fn memory(name: &str) -> Self {
         Self {
             place: Place::Memory(name.to_owned()),
-            tls: None,
         }
-    }
-
-    /// Uses mutual TLS; for `https://` endpoints. Fails when the certificates cannot be read.
-    pub fn with_tls(mut self, tls: Tls) -> Result<Self, String> {
-        let Place::Net(uri) = &self.place else {
-            return Err("only a network endpoint has TLS".to_owned());
-        };
-        tonic::transport::Endpoint::from(uri.clone())
-            .tls_config(tls.client())
-            .map_err(|error| format!("the certificates cannot be used: {error}"))?;
-        self.tls = Some(tls);
-        Ok(self)
     }
 }
 
@@ -68,7 +41,6 @@ impl FromStr for Endpoint {
         match (uri.scheme_str(), uri.host()) {
             (Some("http" | "https"), Some(_)) => Ok(Self {
                 place: Place::Net(uri),
-                tls: None,
             }),
             _ => Err("not http://host:port, https://host:port or mem:<name>".to_owned()),
         }
@@ -81,27 +53,6 @@ impl fmt::Display for Endpoint {
             Place::Net(uri) => uri.fmt(f),
             Place::Memory(name) => write!(f, "mem:{name}"),
         }
-    }
-}
-
-impl Tls {
-    pub(crate) fn client(&self) -> ClientTlsConfig {
-        ClientTlsConfig::new()
-            .ca_certificate(Certificate::from_pem(&self.authority))
-            .identity(Identity::from_pem(&self.certificate, &self.key))
-    }
-
-    pub(crate) fn server(&self) -> ServerTlsConfig {
-        // A client without a certificate of the authority is refused in the handshake.
-        ServerTlsConfig::new()
-            .client_ca_root(Certificate::from_pem(&self.authority))
-            .identity(Identity::from_pem(&self.certificate, &self.key))
-    }
-}
-
-impl fmt::Debug for Tls {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Tls")
     }
 }
 

@@ -12,6 +12,8 @@ use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use runtime::Reader;
 use secrecy::ExposeSecret;
 
+use crate::tls::Tls;
+
 /// The size of an Ed25519 seed and of a public key.
 const KEY_BYTES: usize = 32;
 
@@ -37,6 +39,8 @@ pub struct Keyring {
     pub identity: Identity,
     /// Verifies the tokens of others.
     pub trust: Trust,
+    /// Protects connections between machines; absent on a laptop.
+    pub tls: Option<Tls>,
 }
 
 impl Identity {
@@ -153,10 +157,21 @@ impl FromStr for Trust {
 impl Keyring {
     /// Puts the two halves together.
     pub const fn new(identity: Identity, trust: Trust) -> Self {
-        Self { identity, trust }
+        Self {
+            identity,
+            trust,
+            tls: None,
+        }
     }
 
-    /// Reads `<SERVICE>_IDENTITY_KEY` and `TRUSTED_SERVICE_KEYS`; problems are kept in `reader`.
+    /// Demands and shows certificates on every connection.
+    #[must_use]
+    pub fn with_tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// Reads `<SERVICE>_IDENTITY_KEY`, `TRUSTED_SERVICE_KEYS` and the settings of [`Tls::read`]; problems are kept in `reader`.
     pub fn read(reader: &mut Reader, service: &str) -> Self {
         let name = format!("{}_IDENTITY_KEY", service.to_uppercase());
         let secret = reader.secret(
@@ -184,6 +199,7 @@ impl Keyring {
         Self {
             identity,
             trust: trust.unwrap_or_default(),
+            tls: Tls::read(reader),
         }
     }
 }

@@ -1,7 +1,8 @@
 //! gRPC both ways: who calls, what may be called, how long it may take, and what went wrong.
 //!
 //! A service is served by [`Server`], which verifies tokens and enforces the declared policy before a handler runs; a handler is
-//! wrapped by [`unary`], [`server_stream`] or [`client_stream`]. A caller gets a [`Channel`] from [`connect`] and its metadata from [`Peer`].
+//! wrapped by [`unary`], [`server_stream`] or [`client_stream`]. A caller gets its
+//! [`Channel`] and its metadata from a [`Peer`].
 #![warn(missing_docs)]
 
 mod body;
@@ -17,18 +18,20 @@ mod peer;
 mod record;
 mod server;
 pub mod status;
+mod tls;
 pub mod token;
 mod trace;
 
 pub use channel::{Channel, connect};
 pub use crypto_provider::install_crypto;
-pub use endpoint::{Endpoint, Tls};
+pub use endpoint::Endpoint;
 pub use handler::{Inbound, Outbound, client_stream, server_stream, unary};
 pub use identity::{Identity, Keyring, PublicKey, Trust};
 pub use listener::Listener;
 pub use peer::{Forward, Peer};
 pub use server::{Limits, Server};
 pub use status::{from_status, to_status};
+pub use tls::Tls;
 
 /// Metadata keys between services. None but the two tokens is ever used to decide who may do what.
 pub mod metadata {

@@ -50,7 +50,6 @@ impl Listener {
                     .map_err(io::Error::other)?;
                 Ok(Endpoint {
                     place: Place::Net(uri),
-                    tls: None,
                 })
             }
         }

@@ -8,6 +8,8 @@ use kernel::{ClientInfo, Clock, Ids, Locale, RequestContext, TenantId, UserId};
 use tonic::Request;
 use tonic::metadata::{AsciiMetadataValue, MetadataMap};
 
+use crate::channel::{Channel, open};
+use crate::endpoint::Endpoint;
 use crate::identity::Keyring;
 use crate::metadata;
 use crate::token::{LIFETIME, ServiceClaims, mint_service};
@@ -62,6 +64,14 @@ impl Peer {
             ids,
             caller_token: Mutex::new(None),
         }))
+    }
+
+    /// A way to it, as [`crate::connect`] makes one, protected by our certificate when the endpoint is `https://`.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn connect(&self, endpoint: &Endpoint) -> Channel {
+        open(endpoint, self.0.keyring.tls.as_ref())
     }
 
     /// A call of an internal method, in the tenant and on behalf of the person of `ctx`, within its remaining time.
@@ -156,10 +166,10 @@ impl Peer {
             .caller_token
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if let Some((token, made)) = slot.as_ref() {
-            if now.saturating_duration_since(*made) < CALLER_TOKEN_REUSE {
-                return token.clone();
-            }
+        if let Some((token, made)) = slot.as_ref()
+            && now.saturating_duration_since(*made) < CALLER_TOKEN_REUSE
+        {
+            return token.clone();
         }
         let token = AsciiMetadataValue::try_from(self.service_token(None, None, ""))
             .expect("a token is base64url and dots");

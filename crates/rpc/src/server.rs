@@ -19,11 +19,11 @@ use tonic_health::ServingStatus;
 use tower::Service;
 
 use crate::channel::{CONNECTION_WINDOW_BYTES, HEADERS_BYTES_MAX, STREAM_WINDOW_BYTES};
-use crate::endpoint::Tls;
 use crate::guard::{Guard, Shared};
 use crate::identity::Keyring;
 use crate::listener::{Listener, Registration};
 use crate::record::Instruments;
+use crate::tls::Tls;
 use crate::token::Verifier;
 
 /// A client may reset this many streams that were not yet accepted before its connection is closed (the "rapid reset" attack).
@@ -59,7 +59,6 @@ pub struct Server {
     keyring: Keyring,
     clock: Clock,
     limits: Limits,
-    tls: Option<Tls>,
     is_reflecting: bool,
     instruments: Instruments,
     routes: RoutesBuilder,
@@ -74,7 +73,6 @@ impl Server {
             keyring,
             clock,
             limits: Limits::default(),
-            tls: None,
             is_reflecting: false,
             instruments: Instruments::new(&opentelemetry::global::meter("rpc")),
             routes: RoutesBuilder::default(),
@@ -103,13 +101,6 @@ impl Server {
     #[must_use]
     pub const fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
-        self
-    }
-
-    /// Demands mutual TLS on a port.
-    #[must_use]
-    pub fn tls(mut self, tls: impl Into<Option<Tls>>) -> Self {
-        self.tls = tls.into();
         self
     }
 
@@ -143,7 +134,7 @@ impl Server {
             self.routes
                 .add_service(reflection.context("the descriptors of the contract")?);
         }
-        let tls = self.tls.take();
+        let tls = self.keyring.tls.take();
         let guard = self.guard(shutdown.clone());
         let open = guard.shared.open.clone();
         match listener {

@@ -66,11 +66,13 @@ impl App {
                 "searching with the built-in lexical embedder: it compares words, not meaning"
             );
         }
+        let niche_peer =
+            rpc::Peer::new(config.keyring.clone(), "niche", process.clock.clone());
         Ok(Self {
             db,
-            niche: RecordServiceClient::new(rpc::connect(&config.niche))
+            niche: RecordServiceClient::new(niche_peer.connect(&config.niche))
                 .max_decoding_message_size(MESSAGE_BYTES_MAX),
-            niche_peer: rpc::Peer::new(config.keyring.clone(), "niche", process.clock.clone()),
+            niche_peer,
             embedder,
             sizes: query::sizes(),
             clock: process.clock.clone(),

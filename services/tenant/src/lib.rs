@@ -47,11 +47,12 @@ impl App {
         let db = Db::connect(&config.db, process.ids.clone(), process.clock.clone())
             .await
             .context("tenant database")?;
+        let auth_peer = rpc::Peer::new(config.keyring.clone(), "auth", process.clock.clone());
         Ok(Self {
             db,
             broker: events::Broker::connect(config.amqp.clone(), process.clock.clone())?,
-            auth: AccessServiceClient::new(rpc::connect(&config.auth)),
-            auth_peer: rpc::Peer::new(config.keyring.clone(), "auth", process.clock.clone()),
+            auth: AccessServiceClient::new(auth_peer.connect(&config.auth)),
+            auth_peer,
             sealer: Sealer::new(&config.cursor_key, process.clock.clone()),
             clock: process.clock.clone(),
             ids: process.ids.clone(),

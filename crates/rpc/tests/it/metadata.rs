@@ -178,7 +178,7 @@ async fn a_call_of_another_service_carries_tenant_person_and_what_is_left_of_the
         .to_str()
         .unwrap();
     let trust = testkit::keyring("search").trust;
-    let verified = rpc::token::Verifier::new(trust, "search", clock.clone())
+    let verified = rpc::token::Verifier::new(trust, "search", clock)
         .verify(token)
         .unwrap();
     let rpc::token::Verified::Service(claims) = &*verified else {

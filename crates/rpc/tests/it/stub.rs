@@ -50,15 +50,23 @@ impl SearchService for Search {
     }
 }
 
+/// A [`Search`] that answers as `answer` says.
+pub fn stub<F, Fut>(answer: F) -> Search
+where
+    F: Fn(RequestContext, SearchRequest) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<SearchResponse>> + Send + 'static,
+{
+    Search(Arc::new(move |ctx, message| Box::pin(answer(ctx, message))))
+}
+
 /// A server of [`Search`] that answers as `answer` says.
 pub fn searching<F, Fut>(clock: &Clock, answer: F) -> Server
 where
     F: Fn(RequestContext, SearchRequest) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<SearchResponse>> + Send + 'static,
 {
-    let behaviour: Arc<Behaviour> = Arc::new(move |ctx, message| Box::pin(answer(ctx, message)));
     Server::new("search", testkit::keyring("search"), clock.clone())
-        .service(SearchServiceServer::new(Search(behaviour)))
+        .service(SearchServiceServer::new(stub(answer)))
 }
 
 /// Serves [`searching`] on a port.
