@@ -78,6 +78,11 @@ impl Broker {
         self.0.publishing.is_up() && self.0.consuming.get().is_none_or(Link::is_up)
     }
 
+    /// Whether the publishing connection stands.
+    pub(crate) fn can_publish(&self) -> bool {
+        self.0.publishing.is_up()
+    }
+
     /// Waits until the publishing connection stands.
     pub async fn up(&self) {
         self.0.publishing.up().await;

@@ -75,7 +75,7 @@ where
 /// Declares a queue with its retry and dead-letter queues, as [`consume`] does by itself. Events emitted from then on are kept for it.
 pub async fn declare(broker: &Broker, queue: &Queue) -> Result<()> {
     let channel = broker.consuming_channel().await?;
-    answer(missed::declare(broker, &channel, queue)).await?;
+    missed::declare(broker, &channel, queue).await?;
     close(&channel).await;
     Ok(())
 }
@@ -128,8 +128,8 @@ where
 
     async fn open(&self) -> Result<(Channel, Consumer)> {
         let channel = self.broker.consuming_channel().await?;
+        missed::declare(&self.broker, &channel, &self.queue).await?;
         answer(async {
-            missed::declare(&self.broker, &channel, &self.queue).await?;
             channel
                 .basic_qos(self.queue.concurrency, BasicQosOptions::default())
                 .await

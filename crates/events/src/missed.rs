@@ -3,20 +3,26 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use futures::StreamExt;
 use kernel::{Error, Result};
 use lapin::Channel;
 use lapin::message::Delivery as Message;
-use lapin::options::{BasicGetOptions, QueueDeclareOptions, QueueDeleteOptions};
+use lapin::options::{
+    BasicCancelOptions, BasicConsumeOptions, QueueDeclareOptions, QueueDeleteOptions,
+};
 use lapin::types::FieldTable;
 
-use crate::broker::failure;
-use crate::consume::{close, put_back};
+use crate::broker::{answer, failure};
+use crate::consume::{close, depth, put_back};
+use crate::publish::{Stored, confirmed, confirming_channel, send};
 use crate::topology::{declare_dead, declare_exchange, declare_queue};
 use crate::{Broker, Queue};
 
 /// How long to wait for another consumer that is looking through the unrouted events at the same time.
 const TURN_PAUSE: Duration = Duration::from_millis(100);
 const TURNS_MAX: u32 = 100;
+/// Unrouted events come at once or not at all.
+const SILENCE: Duration = Duration::from_secs(2);
 
 /// Declares everything that `queue` needs. The first time, it also copies the events that came before it into the queue.
 ///
@@ -69,43 +75,86 @@ async fn copy_missed(broker: &Broker, queue: &Queue) -> Result<usize> {
     let _ours = broker.turn().await;
     let channel = take_turn(broker).await?;
     let unrouted = broker.names().unrouted();
-    let target = broker.names().queue(queue.name);
-    let (mut held, mut seen, mut copied): (Vec<Message>, HashSet<String>, usize) =
-        (Vec::new(), HashSet::new(), 0);
-    while let Some(found) = channel
-        .basic_get(unrouted.as_str().into(), BasicGetOptions::default())
+    let held = hold(&channel, &unrouted).await?;
+    let copied = copy(broker, queue, &held).await;
+    let turn = turn_name(broker);
+    let deleted = channel.queue_delete(turn.as_str().into(), QueueDeleteOptions::default());
+    answer(async { deleted.await.map_err(failure) }).await?;
+    put_back(&channel, &unrouted, held.len()).await;
+    copied
+}
+
+/// Takes all unrouted events, without acknowledging them.
+async fn hold(channel: &Channel, unrouted: &str) -> Result<Vec<Message>> {
+    let waiting = depth(channel, unrouted).await?;
+    let mut held = Vec::with_capacity(waiting);
+    if waiting == 0 {
+        return Ok(held);
+    }
+    let mut messages = channel
+        .basic_consume(
+            unrouted.into(),
+            "".into(),
+            BasicConsumeOptions::default(),
+            FieldTable::default(),
+        )
         .await
-        .map_err(failure)?
-    {
-        let message = found.delivery;
-        let id = message
-            .properties
-            .message_id()
-            .as_ref()
-            .map_or_else(String::new, |id| id.as_str().to_owned());
-        if seen.insert(id)
-            && queue
+        .map_err(failure)?;
+    // Fewer come when some expire meanwhile, so silence ends it as well.
+    while held.len() < waiting {
+        match tokio::time::timeout(SILENCE, messages.next()).await {
+            Ok(Some(message)) => held.push(message.map_err(failure)?),
+            Ok(None) | Err(_) => break,
+        }
+    }
+    channel
+        .basic_cancel(messages.tag(), BasicCancelOptions::default())
+        .await
+        .map_err(failure)?;
+    Ok(held)
+}
+
+/// Sends all copies, then awaits all confirms: one by one, ten thousand would take minutes.
+async fn copy(broker: &Broker, queue: &Queue, held: &[Message]) -> Result<usize> {
+    let target = broker.names().queue(queue.name);
+    let mut seen = HashSet::new();
+    let wanted: Vec<&Message> = held
+        .iter()
+        .filter(|message| {
+            queue
                 .bindings
                 .iter()
                 .any(|pattern| matches(pattern, message.routing_key.as_str()))
-        {
-            broker
-                .publisher()
-                .put(broker, &target, &message.data, message.properties.clone())
-                .await?;
-            copied += 1;
-        }
-        held.push(message);
+        })
+        .filter(|message| seen.insert(message.properties.message_id().clone()))
+        .collect();
+    if wanted.is_empty() {
+        return Ok(0);
     }
-    let deleted = channel
-        .queue_delete(
-            turn_name(broker).as_str().into(),
-            QueueDeleteOptions::default(),
-        )
-        .await;
-    deleted.map_err(failure)?;
-    put_back(&channel, &unrouted, held.len()).await;
-    Ok(copied)
+    let channel = confirming_channel(broker).await?;
+    let mut confirms = Vec::with_capacity(wanted.len());
+    for message in &wanted {
+        confirms.push(
+            send(
+                &channel,
+                "",
+                &target,
+                &message.data,
+                message.properties.clone(),
+            )
+            .await?,
+        );
+    }
+    for confirm in confirms {
+        if answer(confirmed(confirm)).await? != Stored::Yes {
+            return Err(Error::unavailable(
+                "rabbitmq",
+                format!("queue {target} did not take what it had missed"),
+            ));
+        }
+    }
+    close(&channel).await;
+    Ok(wanted.len())
 }
 
 /// Only one consumer looks at a time: what one holds, another would not see. Within a process a mutex sees to that, between processes

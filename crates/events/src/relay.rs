@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use db::{Leader, Outbox, OutboxRow};
 use kernel::{Error, Result, TenantId};
@@ -39,6 +39,7 @@ pub async fn relay(outbox: Outbox, broker: Broker, shutdown: Shutdown) {
             leader,
             broker: &broker,
             channel: None,
+            reported: None,
         };
         let failed = loop {
             if shutdown.is_begun() {
@@ -50,7 +51,7 @@ pub async fn relay(outbox: Outbox, broker: Broker, shutdown: Shutdown) {
             }
         };
         // Outages of the broker are reported by its connection.
-        if broker.is_up() {
+        if broker.can_publish() {
             tracing::warn!(source = outbox.schema(), error = %failed.chain(), "the outbox relay was interrupted and starts again");
         }
         if shutdown.or(tokio::time::sleep(pause)).await.is_none() {
@@ -71,6 +72,7 @@ pub async fn flush(outbox: &Outbox, broker: &Broker) -> Result<usize> {
         leader,
         broker,
         channel: None,
+        reported: None,
     };
     answer(async {
         broker.up().await;
@@ -91,22 +93,24 @@ struct Relay<'a> {
     leader: Leader,
     broker: &'a Broker,
     channel: Option<Channel>,
+    reported: Option<Instant>,
 }
 
 impl Relay<'_> {
     /// Publishes one batch, or waits for one.
     async fn turn(&mut self, shutdown: &Shutdown) -> Result<()> {
-        if !self.broker.is_up() {
-            self.report().await?;
-            // The wait for the session shows when the lead is lost; without a broker there is nothing else to do.
-            return tokio::select! {
-                () = shutdown.begun() => Ok(()),
-                () = self.broker.up() => Ok(()),
-                () = tokio::time::sleep(LOOK) => Ok(()),
+        self.report().await?;
+        if !self.broker.can_publish() {
+            let reachable = async {
+                self.broker.up().await;
+                // A connection that has just been lost may still look as if it stood.
+                tokio::time::sleep(PAUSE_FIRST).await;
             };
+            // Asking for the backlog again after a while shows whether the lead was lost meanwhile.
+            let _back = shutdown.or(tokio::time::timeout(LOOK, reachable)).await;
+            return Ok(());
         }
         if self.publish_batch().await? == 0 {
-            self.report().await?;
             return shutdown.or(self.leader.wait(LOOK)).await.unwrap_or(Ok(()));
         }
         Ok(())
@@ -156,7 +160,16 @@ impl Relay<'_> {
         Ok(channel)
     }
 
+    /// Reports the backlog, unless that was done a moment ago: an event must not cost a count of its own.
     async fn report(&mut self) -> Result<()> {
+        let now = self.broker.clock().instant();
+        if self
+            .reported
+            .is_some_and(|at| now.saturating_duration_since(at) < LOOK)
+        {
+            return Ok(());
+        }
+        self.reported = Some(now);
         let backlog = self.leader.backlog().await?;
         let now = self.broker.clock().now();
         let lag = backlog
