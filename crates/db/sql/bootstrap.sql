@@ -45,7 +45,7 @@ $$;
 
 -- Puts a table that has a tenant_id under row level security with the canonical policy.
 create or replace function app.protect(t regclass) returns void
-language plpgsql set search_path = '' as $$
+language plpgsql set search_path = '' set client_min_messages = warning as $$
 begin
   execute format('alter table %s enable row level security', t);
   execute format('alter table %s force row level security', t);
