@@ -1,6 +1,7 @@
 //! What happens when a process dies at the worst moments.
 
 use events::Drained;
+use events::dead_letters::{self, Selection};
 
 use crate::probe::{Probe, Seen, apply, users};
 
@@ -91,4 +92,35 @@ async fn a_consumer_that_dies_between_effect_and_acknowledgement_has_one_effect(
     });
     assert_eq!(again.await.unwrap().done, 1);
     assert_eq!((seen.len(), probe.effects().await), (1, 1));
+}
+
+#[tokio::test]
+async fn an_event_that_kills_its_consumers_ends_among_the_dead_letters() {
+    let probe = Probe::alone().await;
+    events::declare(&probe.broker, &users()).await.unwrap();
+    probe.emit("ann", 1).await;
+    probe.flush().await;
+    let buried = || async {
+        probe
+            .failing("consumer.before_handler", drain(&probe))
+            .await;
+        let letters = dead_letters::list(&probe.broker, "probe.users", 10)
+            .await
+            .unwrap();
+        letters.into_iter().next()
+    };
+    let letter = testkit::eventually("the broker gives up on it", buried).await;
+    assert_eq!(
+        (letter.reason.as_str(), letter.attempts),
+        ("events.delivery_limit", 1)
+    );
+    // The bug is fixed, and the event gets another life.
+    assert_eq!(
+        dead_letters::replay(&probe.broker, "probe.users", &Selection::Oldest(1))
+            .await
+            .unwrap(),
+        1
+    );
+    assert_eq!(drain(&probe).await.done, 1);
+    assert_eq!(probe.effects().await, 1);
 }

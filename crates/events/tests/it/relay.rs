@@ -125,3 +125,17 @@ async fn events_of_one_subject_keep_their_order() {
         assert_eq!(numbers, (0..300).collect::<Vec<_>>(), "{subject}");
     }
 }
+
+#[tokio::test]
+async fn a_new_consumer_takes_over_more_events_than_fit_into_one_batch() {
+    let probe = Probe::new().await;
+    probe.emit("ann", 1200).await;
+    assert_eq!(probe.flush().await, 1200);
+    events::declare(&probe.broker, &users()).await.unwrap();
+    assert_eq!(probe.depth("probe.users").await, 1200);
+    assert_eq!(
+        probe.depth("events.unrouted").await,
+        1200,
+        "other new consumers find them as well"
+    );
+}
