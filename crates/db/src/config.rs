@@ -60,3 +60,38 @@ impl Config {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use secrecy::ExposeSecret as _;
+
+    #[test]
+    fn the_settings_are_named_after_the_service() {
+        let mut reader = Reader::from_map([
+            ("AUTH_DB_URL", "postgres://auth_app:x7@db/tenantry"),
+            ("AUTH_DB_RELAY_URL", "postgres://auth_relay:x7@db/tenantry"),
+            ("AUTH_DB_POOL_MAX", "4"),
+        ]);
+        let config = Config::read(&mut reader, "AUTH");
+        reader.finish().unwrap();
+        assert_eq!((config.schema.as_str(), config.pool_max), ("auth", 4));
+        assert!(config.url.expose_secret().contains("auth_app") && config.owner_url.is_none());
+        assert!(!config.migrate_on_startup);
+    }
+
+    #[test]
+    fn every_missing_setting_is_told_at_once_and_no_password_is_shown() {
+        let mut reader = Reader::from_map([
+            ("AUTH_DB_POOL_MAX", "0"),
+            ("AUTH_DB_OWNER_URL", "postgres://o:geheim@db/t"),
+        ]);
+        let config = Config::read(&mut reader, "AUTH");
+        let problems = reader.finish().unwrap_err().to_string();
+        for name in ["AUTH_DB_URL", "AUTH_DB_RELAY_URL", "AUTH_DB_POOL_MAX"] {
+            assert!(problems.contains(name), "{problems}");
+        }
+        let shown = format!("{problems}{}{config:?}", reader.describe());
+        assert!(!shown.contains("geheim"), "{shown}");
+    }
+}

@@ -4,7 +4,7 @@
 //! open transaction with the tenant still set, and a statement that fails after BEGIN leaves the connection aborted for ever. So BEGIN runs in
 //! a task of its own, which nobody can drop half-way, and each connection is examined before it goes back. `tests/it/hazards.rs` fails without either.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
@@ -121,35 +121,34 @@ impl Pool {
     }
 
     /// Lends a connection, or fails within the acquire timeout.
+    pub(crate) async fn lease(&self) -> Result<Lease, sqlx::Error> {
+        // One limit for both queues: a caller is told to come back before its own patience ends.
+        match tokio::time::timeout(self.0.acquire_timeout, self.lease_patiently()).await {
+            Ok(lease) => lease.map_err(|error| self.explain(error)),
+            Err(_) => Err(self.explain(sqlx::Error::PoolTimedOut)),
+        }
+    }
+
     #[expect(
         clippy::disallowed_methods,
         reason = "the pool is private to this module; everybody else begins with Db"
     )]
-    pub(crate) async fn lease(&self) -> Result<Lease, sqlx::Error> {
-        let permit = Arc::clone(&self.0.permits).acquire_owned();
-        let permit = tokio::time::timeout(self.0.acquire_timeout, permit)
-            .await
-            .map_err(|_| sqlx::Error::PoolTimedOut)?;
+    async fn lease_patiently(&self) -> Result<Lease, sqlx::Error> {
+        let permit = Arc::clone(&self.0.permits).acquire_owned().await;
         let permit = permit.map_err(|_| sqlx::Error::PoolClosed)?;
-        let kept = self
-            .0
-            .warm
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop();
+        let kept = self.warm().pop();
         let kept = match kept {
             Some(kept) => kept,
             None => Kept {
-                connection: self
-                    .0
-                    .connections
-                    .acquire()
-                    .await
-                    .map_err(|e| self.explain(e))?,
+                connection: self.0.connections.acquire().await?,
                 reads: 0,
             },
         };
         Ok(Lease { kept, permit })
+    }
+
+    fn warm(&self) -> MutexGuard<'_, Vec<Kept>> {
+        self.0.warm.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A role that turned unfit while we ran shows as a timeout in sqlx; this says what it is.
@@ -165,11 +164,7 @@ impl Pool {
         let Lease { mut kept, permit } = lease;
         kept.reads += 1;
         if kept.reads < READS_BETWEEN_CHECKS && !self.0.connections.is_closed() {
-            self.0
-                .warm
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(kept);
+            self.warm().push(kept);
         }
         // Only now: the permit promises that the connection can be found.
         drop(permit);
@@ -231,7 +226,7 @@ impl Pool {
     /// Closes every connection; whoever asks afterwards gets `Unavailable`.
     pub(crate) async fn close(&self) {
         self.0.permits.close();
-        let kept = std::mem::take(&mut *self.0.warm.lock().unwrap_or_else(PoisonError::into_inner));
+        let kept = std::mem::take(&mut *self.warm());
         drop(kept);
         self.0.connections.close().await;
     }

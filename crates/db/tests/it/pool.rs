@@ -42,6 +42,33 @@ async fn a_pool_without_a_free_connection_says_come_back_later() {
     db.tenant(&ctx).await.unwrap().commit().await.unwrap();
 }
 
+/// Twice as many callers as connections, none of which can be had: whoever waits behind others waits no longer than they.
+#[tokio::test]
+async fn a_server_that_is_down_is_told_within_the_acquire_timeout() {
+    let database = database().await;
+    let config = Config {
+        url: "postgres://probe_app:testkit@127.0.0.1:1/none"
+            .to_owned()
+            .into(),
+        pool_max: 2,
+        acquire_timeout: Duration::from_millis(500),
+        ..database.config()
+    };
+    let clock = Clock::system();
+    let db = Db::connect(&config, Ids::random(clock.clone()), clock.clone())
+        .await
+        .unwrap();
+    let started = clock.instant();
+    let asks =
+        (0..4).map(|_| async { db.tenant(&in_tenant(TENANT_A)).await.err().unwrap().code() });
+    assert_eq!(
+        futures::future::join_all(asks).await,
+        [Code::Unavailable; 4]
+    );
+    let took = clock.instant() - started;
+    assert!(took < Duration::from_millis(900), "{took:?}");
+}
+
 #[tokio::test]
 async fn a_statement_ends_with_the_deadline_of_its_request() {
     let database = database().await;
