@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::App;
 use crate::access::{self, Change};
 use crate::access_tokens::Subject;
-use crate::memberships;
+use crate::memberships::{self, Access};
 use crate::secrets::{self, Secret};
 use crate::sessions::{self, Session, TokenPair};
 use crate::users;
@@ -107,65 +107,72 @@ pub async fn refresh(app: &App, ctx: &RequestContext, token: &str) -> Result<Tok
     );
     let now = app.clock.now();
     let mut tx = sessions::begin_in(app, ctx, subject.tenant_id).await?;
-    let access = match subject.tenant_id {
-        Some(tenant_id) => {
-            Some(memberships::hold_access(&mut tx, subject.user_id, tenant_id).await?)
-        }
-        None => None,
-    };
-    let identity = users::hold_identity(&mut tx, subject.user_id).await?;
-    let session = sessions::store::hold(&mut tx, subject.session_id)
-        .await?
-        .ok_or_else(crate::access_tokens::invalid_token)?;
+    let held = hold(&mut tx, &subject).await?;
+    let session = held.session;
     let (link, successor) = store::get_with_successor(&mut tx, &hash).await?;
-    match decide(
-        session,
-        &link,
-        successor.as_ref(),
-        now,
-        app.rules.refresh_retry,
-    ) {
+    let retry = app.rules.refresh_retry;
+    match decide(session, &link, successor.as_ref(), now, retry) {
         Decision::Reuse => {
             end_for_reuse(tx, subject, &link, now).await?;
             return Err(crate::access_tokens::invalid_token());
         }
         Decision::Ended => return Err(crate::access_tokens::invalid_token()),
-        Decision::Expired => {
-            return Err(Error::new(
-                ErrorCode::TokenExpired,
-                "auth.refresh_token_expired",
-                "the session has expired; sign in again",
-            ));
-        }
-        Decision::Rotate | Decision::Repeat => {}
+        Decision::Expired => return Err(expired()),
+        Decision::Rotate | Decision::Repeat => held.require_access()?,
     }
-    if !identity.is_some_and(|identity| !identity.suspended) {
-        return Err(Error::new(
-            ErrorCode::UserSuspended,
-            "auth.user_suspended",
-            "this account is suspended",
-        ));
-    }
-    if let Some(access) = access {
-        memberships::require_access(access.as_ref())?;
-    }
-    let next = app
-        .derivation
-        .successor(token, link.family_id, link.generation + 1);
+    let generation = link.generation + 1;
+    let next = app.derivation.successor(token, link.family_id, generation);
     if successor.is_none() {
         let next_hash = secrets::fingerprint(&next);
         let expires_at = (now + app.rules.refresh_lifetime).min(session.expires_at);
-        store::rotate(
-            &mut tx,
-            &link,
-            app.ids.next(),
-            &next_hash,
-            (now, expires_at),
-        )
-        .await?;
+        let times = (now, expires_at);
+        store::rotate(&mut tx, &link, app.ids.next(), &next_hash, times).await?;
     }
     tx.commit().await?;
     sessions::token_pair(app, subject, next)
+}
+
+/// What may forbid a refresh, locked until the transaction ends.
+struct Held {
+    /// Of the tenant that the token is bound to; the inner one is none when the tenant is gone.
+    access: Option<Option<Access>>,
+    suspended: bool,
+    session: Session,
+}
+
+/// Locks in the order that everybody keeps: tenant, membership, person, session.
+async fn hold(tx: &mut db::Tx, subject: &Subject) -> Result<Held> {
+    let access = match subject.tenant_id {
+        Some(tenant_id) => Some(memberships::hold_access(tx, subject.user_id, tenant_id).await?),
+        None => None,
+    };
+    let identity = users::hold_identity(tx, subject.user_id).await?;
+    let session = sessions::store::hold(tx, subject.session_id).await?;
+    Ok(Held {
+        access,
+        suspended: identity.is_none_or(|identity| identity.suspended),
+        session: session.ok_or_else(crate::access_tokens::invalid_token)?,
+    })
+}
+
+impl Held {
+    fn require_access(&self) -> Result<()> {
+        if self.suspended {
+            return Err(users::suspended());
+        }
+        match &self.access {
+            Some(access) => memberships::require_access(access.as_ref()),
+            None => Ok(()),
+        }
+    }
+}
+
+fn expired() -> Error {
+    Error::new(
+        ErrorCode::TokenExpired,
+        "auth.refresh_token_expired",
+        "the session has expired; sign in again",
+    )
 }
 
 /// Starts the chain of a session in a tenant. A chain that was there ends: nobody needs two keys to one door.

@@ -247,11 +247,7 @@ async fn hold_for_entry(
 
 fn may_sign_in(app: &App, identity: &Identity) -> Result<()> {
     if identity.suspended {
-        return Err(Error::new(
-            ErrorCode::UserSuspended,
-            "auth.user_suspended",
-            "this account is suspended",
-        ));
+        return Err(users::suspended());
     }
     if !identity.verified {
         return Err(Error::new(

@@ -102,24 +102,25 @@ pub async fn register(app: &App, ctx: &RequestContext, input: SignUp) -> Result<
     if mails::count_since(&mut tx, identity.id, now - TimeDelta::hours(1)).await?
         < MAILS_PER_HOUR_MAX
     {
-        let mail = if identity.verified || identity.suspended {
+        // A known person's attempt is stored too, used up from the start: both cases cost the same statements.
+        let is_known = identity.verified || identity.suspended;
+        let attempt = store::Attempt {
+            id: app.ids.next(),
+            user_id: identity.id,
+            password_hash,
+            name: input.name,
+            locale: input.locale,
+        };
+        let token_hash = secrets::fingerprint(&app.derivation.verification(attempt.id));
+        let life = store::Life {
+            created_at: now,
+            expires_at: now + VERIFICATION_LIFETIME,
+            used_at: is_known.then_some(now),
+        };
+        store::insert_attempt(&mut tx, &attempt, &token_hash, &life).await?;
+        let mail = if is_known {
             Mail::already_registered(identity.id)
         } else {
-            let attempt = store::Attempt {
-                id: app.ids.next(),
-                user_id: identity.id,
-                password_hash,
-                name: input.name,
-                locale: input.locale,
-            };
-            let token_hash = secrets::fingerprint(&app.derivation.verification(attempt.id));
-            store::insert_attempt(
-                &mut tx,
-                &attempt,
-                &token_hash,
-                (now, now + VERIFICATION_LIFETIME),
-            )
-            .await?;
             Mail::verify_email(identity.id, attempt.id)
         };
         mails::enqueue(&mut tx, app.ids.next(), &mail, now).await?;
@@ -162,7 +163,7 @@ pub async fn verify_email(app: &App, ctx: &RequestContext, token: &str) -> Resul
     store::update_verified(&mut tx, &attempt, now).await?;
     store::close_attempts(&mut tx, user_id, now).await?;
     tx.emit(
-        &user_id.to_string(),
+        user_id,
         &pb::UserEmailVerified {
             user_id: user_id.to_string(),
         },
@@ -260,11 +261,20 @@ pub async fn seed_platform_admin(
 
 fn emit_created(tx: &mut db::Tx, user_id: UserId, source: Source) -> Result<()> {
     tx.emit(
-        &user_id.to_string(),
+        user_id,
         &pb::UserCreated {
             user_id: user_id.to_string(),
             source: source.as_str().to_owned(),
         },
+    )
+}
+
+/// The answer to a suspended person who has shown the right credential.
+pub fn suspended() -> Error {
+    Error::new(
+        ErrorCode::UserSuspended,
+        "auth.user_suspended",
+        "this account is suspended",
     )
 }
 

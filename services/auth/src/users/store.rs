@@ -239,24 +239,36 @@ pub async fn update_platform_role(
     Ok(())
 }
 
-/// Stores a sign-up; `(created, expires)`.
+/// From when to when a link works.
+pub struct Life {
+    /// Now.
+    pub created_at: DateTime<Utc>,
+    /// When it ends unused.
+    pub expires_at: DateTime<Utc>,
+    /// Set when it must never work.
+    pub used_at: Option<DateTime<Utc>>,
+}
+
+/// Stores a sign-up.
 pub async fn insert_attempt(
     tx: &mut Tx,
     attempt: &Attempt,
     token_hash: &[u8],
-    times: (DateTime<Utc>, DateTime<Utc>),
+    life: &Life,
 ) -> Result<()> {
     sqlx::query!(
-        r#"insert into auth.email_verifications (id, user_id, token_hash, password_hash, name, locale, created_at, expires_at)
-           values ($1, $2, $3, $4, $5, $6, $7, $8)"#,
+        r#"insert into auth.email_verifications
+               (id, user_id, token_hash, password_hash, name, locale, created_at, expires_at, used_at)
+           values ($1, $2, $3, $4, $5, $6, $7, $8, $9)"#,
         attempt.id,
         attempt.user_id.0,
         token_hash,
         attempt.password_hash,
         attempt.name,
         attempt.locale.as_str(),
-        times.0,
-        times.1
+        life.created_at,
+        life.expires_at,
+        life.used_at
     )
     .execute(tx.conn())
     .await

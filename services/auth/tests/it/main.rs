@@ -1,4 +1,8 @@
 //! The auth service over its real port, on a real PostgreSQL.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot arrange its scene has failed"
+)]
 
 mod access;
 mod guessing;
