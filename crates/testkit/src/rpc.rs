@@ -121,7 +121,13 @@ pub struct Rpc {
 impl Rpc {
     /// Serves on a free port until [`Rpc::stop`].
     pub async fn start(server: rpc::Server) -> Self {
-        let (listener, channel) = listen().await;
+        let (listener, _) = listen().await;
+        Self::start_on(server, listener)
+    }
+
+    /// Serves on a port that is already bound, for callers that must know the address first.
+    pub fn start_on(server: rpc::Server, listener: Listener) -> Self {
+        let channel = rpc::connect(&listener.endpoint().expect("the port is bound"));
         let shutdown = Shutdown::new();
         let serving = Tasks::new().spawn("rpc", server.serve(listener, shutdown.clone()));
         Self {

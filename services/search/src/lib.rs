@@ -19,8 +19,8 @@ use db::Db;
 use kernel::Clock;
 use proto::niche::v1::record_service_client::RecordServiceClient;
 use proto::search::v1::search_service_server::SearchServiceServer;
-use runtime::Process;
 use runtime::settings::Reader;
+use runtime::{Process, Profile};
 use secrecy::ExposeSecret as _;
 
 pub use config::{Config, EmbedderConfig};
@@ -66,8 +66,7 @@ impl App {
                 "searching with the built-in lexical embedder: it compares words, not meaning"
             );
         }
-        let niche_peer =
-            rpc::Peer::new(config.keyring.clone(), "niche", process.clock.clone());
+        let niche_peer = rpc::Peer::new(config.keyring.clone(), "niche", process.clock.clone());
         Ok(Self {
             db,
             niche: RecordServiceClient::new(niche_peer.connect(&config.niche))
@@ -83,14 +82,20 @@ impl App {
 /// 500 documents of 64 KiB each, which is the most that niche stores in a record.
 const MESSAGE_BYTES_MAX: usize = 40 * 1024 * 1024;
 
-/// Serves gRPC and relays the outbox until shutdown.
+/// Serves gRPC until shutdown.
 pub async fn run(config: Config, listener: rpc::Listener, process: Process) -> anyhow::Result<()> {
     let app = App::connect(&config, &process).await?;
-    rpc::Server::new("search", config.keyring.clone(), process.clock.clone())
-        .reflection(process.profile != runtime::Profile::Production)
-        .service(SearchServiceServer::new(grpc::Api { app }))
+    server(app, &config, &process)
         .serve(listener, process.shutdown.clone())
         .await
+}
+
+/// The gRPC server over an `App`, before it serves.
+pub fn server(app: App, config: &Config, process: &Process) -> rpc::Server {
+    rpc::Server::new("search", config.keyring.clone(), process.clock.clone())
+        .metrics(&process.metrics)
+        .reflection(process.profile == Profile::Dev)
+        .service(SearchServiceServer::new(grpc::Api { app }))
 }
 
 /// Consumes events and relays the outbox until shutdown.

@@ -20,8 +20,8 @@ use proto::auth::v1::access_service_client::AccessServiceClient;
 use proto::tenant::v1::audit_service_server::AuditServiceServer;
 use proto::tenant::v1::operations_service_server::OperationsServiceServer;
 use proto::tenant::v1::tenant_service_server::TenantServiceServer;
-use runtime::Process;
 use runtime::settings::Reader;
+use runtime::{Process, Profile};
 use secrecy::ExposeSecret as _;
 
 pub use config::Config;
@@ -64,18 +64,22 @@ impl App {
 pub async fn run(config: Config, listener: rpc::Listener, process: Process) -> anyhow::Result<()> {
     let app = App::connect(&config, &process).await?;
     let outbox = db::Outbox::connect(&config.db)?;
-    process.tasks.spawn(
-        "tenant-relay",
-        events::relay(outbox, app.broker.clone(), process.shutdown.clone()),
-    );
+    let relay = events::relay(outbox, app.broker.clone(), process.shutdown.clone());
+    process.tasks.spawn("tenant-relay", relay);
+    server(app, &config, &process)
+        .serve(listener, process.shutdown.clone())
+        .await
+}
+
+/// The gRPC server over an `App`, before it serves.
+pub fn server(app: App, config: &Config, process: &Process) -> rpc::Server {
     let api = grpc::Api { app };
     rpc::Server::new("tenant", config.keyring.clone(), process.clock.clone())
-        .reflection(process.profile != runtime::Profile::Production)
+        .metrics(&process.metrics)
+        .reflection(process.profile == Profile::Dev)
         .service(TenantServiceServer::new(api.clone()))
         .service(AuditServiceServer::new(api.clone()))
         .service(OperationsServiceServer::new(api))
-        .serve(listener, process.shutdown.clone())
-        .await
 }
 
 /// Consumes events until shutdown.
