@@ -70,7 +70,7 @@ pub fn start(configs: Configs, settings: &Settings, public: TcpListener, process
     part(process, "niche", |p| {
         niche::run(niche.clone(), endpoint("niche"), p)
     });
-    // part(process, "niche-worker", |p| niche::run_worker(niche, p));
+    part(process, "niche-worker", |p| niche::run_worker(niche, p));
     part(process, "search", |p| {
         search::run(search.clone(), endpoint("search"), p)
     });
