@@ -107,7 +107,7 @@ pub async fn preview_batch(
     Ok(outcome)
 }
 
-/// Keeps the last row of each natural key, since one statement cannot write a record twice. The earlier ones count as what they would have been.
+/// Keeps the last row of each natural key, in the order of the keys, since one statement cannot write a record twice. The earlier ones count as what they would have been.
 fn last_of_each_key(
     app: &App,
     form: &EntityForm,
@@ -136,7 +136,7 @@ fn last_of_each_key(
             }
         }
     }
-    keyed
+    let mut rows: Vec<Row> = keyed
         .into_iter()
         .enumerate()
         .filter(|(i, _)| !superseded.contains(i))
@@ -145,5 +145,8 @@ fn last_of_each_key(
             natural_key,
             data,
         })
-        .collect()
+        .collect();
+    // Two imports of the same file take the locks of records in the same order, so they wait for each other instead of deadlocking.
+    rows.sort_by(|a, b| a.natural_key.cmp(&b.natural_key));
+    rows
 }

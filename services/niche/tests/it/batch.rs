@@ -94,3 +94,21 @@ async fn an_empty_batch_writes_nothing() {
     service.ann().await;
     assert_eq!(write(&service, Vec::new()).await, BatchOutcome::default());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_imports_of_the_same_records_wait_for_each_other() {
+    let service = Service::start().await;
+    service.ann().await;
+    for round in 0..5 {
+        let forth: Vec<Value> = (0..400)
+            .map(|i| json!({"name": format!("package-{i}"), "summary": format!("forth {round}")}))
+            .collect();
+        let back: Vec<Value> = (0..400)
+            .rev()
+            .map(|i| json!({"name": format!("package-{i}"), "summary": format!("back {round}")}))
+            .collect();
+        let (one, other) = tokio::join!(write(&service, forth), write(&service, back));
+        assert_eq!(one.created + other.created, if round == 0 { 400 } else { 0 });
+        assert_eq!(one.updated + other.updated, if round == 0 { 400 } else { 800 });
+    }
+}
