@@ -81,7 +81,8 @@ async fn a_change_of_access_takes_effect_at_once_and_only_for_whom_it_concerns()
     assert_eq!(stage.send(stage.as_ann("GET", "/v1/me")).await.status, 200);
     assert_eq!(stage.send(as_bob()).await.status, 200);
     stage.fake.callers.lock().unwrap().remove("ann");
-    assert_eq!(stage.send(stage.as_ann("GET", "/v1/me")).await.status, 200, "nothing has been told yet");
+    let got = stage.send(stage.as_ann("GET", "/v1/me")).await;
+    assert_eq!(got.status, 200, "nothing has been told yet: {} {}", got.text, stage.fake.resolved.load(Ordering::SeqCst));
     stage.fake.change(AccessChange { tenant_id: Some(TENANT_A.to_string()), actor_id: Some(ANN.to_string()), session_id: None });
     let started = std::time::Duration::from_secs(1);
     tokio::time::timeout(started, eventually("ann is out", || {

@@ -106,11 +106,11 @@ impl Stage {
         process.tasks.spawn("gateway", async move { gateway::run(config, listener, running).await.unwrap() });
         let http = Client::builder().no_gzip().redirect(reqwest::redirect::Policy::none()).build().unwrap();
         let stage = Self { address, http, fake, process, services };
-        // The first sign of life from auth makes the cache usable.
-        let health = stage.process.health.clone();
-        testkit::eventually("the gateway hears auth", || {
-            let health = health.clone();
-            async move { health.readiness().await.is_ready().then_some(()) }
+        // The first sign of life from auth makes the cache usable, and the gateway ready.
+        testkit::eventually("the gateway is ready", || {
+            let request = stage.request("GET", "/health/ready");
+            let stage = &stage;
+            async move { (stage.send(request).await.status == 200).then_some(()) }
         })
         .await;
         stage
