@@ -35,11 +35,13 @@ impl Profile {
 /// A reading that fails returns a harmless value and notes the problem, so that one start shows all problems;
 /// nothing read may be used before [`Reader::finish`] has succeeded.
 pub struct Reader {
-    source: Box<dyn Fn(&str) -> Option<String> + Send>,
+    source: Source,
     profile: Profile,
     problems: Vec<Problem>,
     known: BTreeMap<String, Described>,
 }
+
+type Source = Box<dyn Fn(&str) -> Option<String> + Send>;
 
 /// One thing that is wrong with the settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -125,14 +127,15 @@ impl Reader {
     /// A text with a default.
     pub fn text(&mut self, name: &str, default: &str, doc: &str) -> String {
         let found = self.lookup(name);
-        self.describe_one(
-            name,
-            default,
-            doc,
-            Some(found.clone().unwrap_or_else(|| default.to_owned())),
-            found.is_some(),
-        );
+        let is_set = found.is_some();
         let value = found.unwrap_or_else(|| default.to_owned());
+        let described = Described {
+            default: default.to_owned(),
+            doc: doc.to_owned(),
+            value: Some(value.clone()),
+            is_set,
+        };
+        self.known.insert(name.to_owned(), described);
         if !self.profile.is_dev() && value.contains("change_me") {
             self.problem(name, "still has the placeholder change_me", doc);
         }
@@ -194,7 +197,13 @@ impl Reader {
     /// A secret that may be absent.
     pub fn optional_secret(&mut self, name: &str, doc: &str) -> Option<SecretString> {
         let found = self.lookup(name).filter(|value| !value.is_empty());
-        self.describe_one(name, "", doc, None, found.is_some());
+        let described = Described {
+            default: String::new(),
+            doc: doc.to_owned(),
+            value: None,
+            is_set: found.is_some(),
+        };
+        self.known.insert(name.to_owned(), described);
         let value = found?;
         if let Some(weakness) = secret_weakness(&value).filter(|_| !self.profile.is_dev()) {
             self.problem(name, weakness, doc);
@@ -334,23 +343,6 @@ impl Reader {
 
     fn lookup(&self, name: &str) -> Option<String> {
         (self.source)(name)
-    }
-
-    fn describe_one(
-        &mut self,
-        name: &str,
-        default: &str,
-        doc: &str,
-        value: Option<String>,
-        is_set: bool,
-    ) {
-        let described = Described {
-            default: default.to_owned(),
-            doc: doc.to_owned(),
-            value,
-            is_set,
-        };
-        self.known.insert(name.to_owned(), described);
     }
 }
 

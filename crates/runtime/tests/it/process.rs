@@ -32,6 +32,12 @@ fn scenario() {
                 process.shutdown.begun().await;
                 Ok(())
             }
+            "trace" => {
+                let span =
+                    tracing::info_span!("checkout", email = "ann@example.com", orderId = "o-1");
+                span.in_scope(|| tracing::info!("paid by ann@example.com"));
+                Ok(())
+            }
             "panic" => {
                 let task = process
                     .tasks
@@ -56,7 +62,7 @@ fn scenario() {
     std::process::exit(code);
 }
 
-fn start(scenario: &str, settings: &[(&str, &str)]) -> Child {
+pub fn start(scenario: &str, settings: &[(&str, &str)]) -> Child {
     Command::new(std::env::current_exe().unwrap())
         .args(["process::scenario", "--exact", "--nocapture"])
         .env("SCENARIO", scenario)
@@ -94,7 +100,7 @@ fn read_until(child: &mut Child, message: &str) -> Vec<Value> {
     panic!("the process ended without saying {message:?}: {lines:?}");
 }
 
-fn finish(mut child: Child) -> (Option<i32>, String, String) {
+pub fn finish(mut child: Child) -> (Option<i32>, String, String) {
     let (mut out, mut err) = (String::new(), String::new());
     child
         .stdout
