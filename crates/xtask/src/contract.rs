@@ -51,3 +51,33 @@ fn service_names(root: &Path) -> Result<BTreeSet<String>> {
     }
     Ok(names)
 }
+
+/// The problems of one more file beside the contract.
+#[cfg(test)]
+pub fn problems_of(name: &str, text: &str) -> Vec<String> {
+    let surface = checks::sample::surface_of(name, text);
+    let root = tree::root();
+    let catalogue = Catalogue::load(&root).unwrap();
+    let mut services = service_names(&root).unwrap();
+    services.insert("note".to_owned());
+    let found = checks::all(&surface, &catalogue, &services);
+    found.iter().map(ToString::to_string).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_contract_keeps_its_rules() {
+        let root = tree::root();
+        let compiled = compile::folder(&root.join("proto")).unwrap();
+        let surface = surface::Surface::read(&compiled).unwrap();
+        let found = checks::all(
+            &surface,
+            &Catalogue::load(&root).unwrap(),
+            &service_names(&root).unwrap(),
+        );
+        assert!(found.is_empty(), "{found:#?}");
+    }
+}

@@ -13,7 +13,7 @@ const COMMAND: &str = "cargo xtask openapi";
 /// Writes `services/gateway/openapi.json`; with `check` only compares.
 pub fn run(root: &Path, check: bool) -> Result<()> {
     // A process of its own: this package must build while the gateway does not.
-    let output = Command::new(env!("CARGO"))
+    let output = Command::new("cargo")
         .args([
             "run",
             "--quiet",

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 use regex::Regex;
@@ -84,6 +85,14 @@ const TEXTS: [(&str, &str); 2] = [
 /// Lays out the service `noun` and enters it where services are listed.
 pub fn run(root: &Path, noun: &str) -> Result<()> {
     let written = lay_out(root, noun)?;
+    // Where lines break depends on the length of the noun.
+    let formatted = Command::new("cargo")
+        .args(["fmt", "--package", noun])
+        .current_dir(root)
+        .status();
+    if !formatted.is_ok_and(|status| status.success()) {
+        tree::say("cargo fmt failed; format the new package by hand");
+    }
     for path in &written {
         tree::say(&format!("wrote {path}"));
     }
@@ -223,6 +232,18 @@ mod tests {
                 path.display()
             );
         }
+    }
+
+    #[test]
+    fn the_contract_of_a_new_service_keeps_the_rules() {
+        let text = fill(include_str!("../template/service.proto.tmpl"), "note", 9108);
+        let problems = crate::contract::problems_of("note/v1/note.proto", &text);
+        // What the catalogue lacks is added by the command itself.
+        let problems: Vec<_> = problems
+            .iter()
+            .filter(|problem| !problem.contains("catalogue"))
+            .collect();
+        assert!(problems.is_empty(), "{problems:#?}");
     }
 
     #[test]

@@ -88,7 +88,7 @@ fn cargo_check(
     saved: &Path,
     tests_too: bool,
 ) -> Result<bool> {
-    let mut command = Command::new(env!("CARGO"));
+    let mut command = Command::new("cargo");
     command.args([
         "check",
         "--quiet",

@@ -45,10 +45,15 @@ pub fn surface_at(name: &str, body: &str) -> Surface {
          import \"google/api/httpbody.proto\";\nimport \"google/protobuf/timestamp.proto\";\nimport \"tenantry/api/v1/event.proto\";\n\
          import \"tenantry/api/v1/pii.proto\";\nimport \"tenantry/api/v1/policy.proto\";\n{body}"
     );
+    surface_of(name, &text)
+}
+
+/// Compiles a whole file of this name.
+pub fn surface_of(name: &str, text: &str) -> Surface {
     let rest = IncludeFileResolver::new(tree::root().join("proto"));
     let sample = Sample {
         name: name.to_owned(),
-        text,
+        text: text.to_owned(),
         rest,
     };
     let compiled = compile::with_resolver(sample, vec![name.to_owned()]).unwrap();
