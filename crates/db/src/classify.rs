@@ -23,7 +23,7 @@ pub fn classify(error: sqlx::Error) -> Error {
         // query_canceled by statement_timeout, and the two transaction timeouts.
         "57014" | "25P03" | "25P04" => Error::new(
             ErrorCode::DeadlineExceeded,
-            "database.timeout",
+            "service.deadline_exceeded",
             "the operation took too long",
         )
         .caused_by(error),
@@ -46,7 +46,7 @@ pub fn classify(error: sqlx::Error) -> Error {
 fn broken(error: sqlx::Error) -> Error {
     Error::new(
         ErrorCode::DatabaseError,
-        "database.error",
+        "internal",
         "something went wrong on our side",
     )
     .caused_by(error)

@@ -144,7 +144,7 @@ impl Db {
             if left.is_zero() {
                 return Err(Error::new(
                     ErrorCode::DeadlineExceeded,
-                    "request.deadline",
+                    "service.deadline_exceeded",
                     "the operation took too long",
                 ));
             }
