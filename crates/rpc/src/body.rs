@@ -1,4 +1,4 @@
-//! The body of a streamed answer, watched to its end.
+//! The bodies of streams: a question whose breaking off is told, and an answer that is watched to its end.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -119,5 +119,34 @@ impl http_body::Body for Watched {
 
     fn is_end_stream(&self) -> bool {
         self.is_done
+    }
+}
+
+/// The body of a streamed question. A caller that goes away half way is an error in it.
+///
+/// Without this, tonic would make the cancellation an orderly end, and half a file would look like a whole one.
+pub(crate) struct Arriving(pub(crate) Body);
+
+impl http_body::Body for Arriving {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let polled = Pin::new(&mut self.0).poll_frame(cx);
+        polled.map_err(|status| match status.code() {
+            tonic::Code::Cancelled => to_status(&Error::unavailable("streaming", "the caller went away")),
+            _ => status,
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.0.size_hint()
     }
 }

@@ -21,7 +21,7 @@ use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo};
 use tower::Service;
 use tracing::{Instrument, Span, field};
 
-use crate::body::Watched;
+use crate::body::{Arriving, Watched};
 use crate::context;
 use crate::record::{Call, Instruments, Record, note};
 use crate::server::Limits;
@@ -189,6 +189,7 @@ impl Shared {
     ) -> Response<Body> {
         let open = self.open.token();
         request.extensions_mut().insert(call.clone());
+        let request = request.map(|body| Body::new(Arriving(body)));
         let response = match AssertUnwindSafe(routes.call(request)).catch_unwind().await {
             Ok(Ok(response)) => response,
             Err(_) => call
