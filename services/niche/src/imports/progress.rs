@@ -25,29 +25,20 @@ pub async fn watch_import(
 ) -> Result<impl Stream<Item = Result<pb::WatchImportResponse>> + Send + use<>> {
     let first = get_import(app, ctx, id).await?;
     let until = app.clock.instant() + WATCH_MAX;
-    let state = Watch {
+    let watch = Watch {
         app: app.clone(),
         ctx: ctx.clone(),
         id: id.to_owned(),
         next: Some(first),
         told: None,
+        is_ended: false,
     };
-    Ok(try_unfold(state, move |mut watch| async move {
+    Ok(try_unfold(watch, move |mut watch| async move {
         loop {
-            if let Some(import) = watch
-                .next
-                .take()
-                .filter(|import| watch.told.as_ref() != Some(import))
-            {
-                let answer = pb::WatchImportResponse {
-                    data: Some(to_proto(&import, watch.ctx.locale())),
-                };
-                watch.told = Some(import);
+            if let Some(answer) = watch.next_change() {
                 return Ok(Some((answer, watch)));
             }
-            if watch.told.as_ref().is_some_and(Import::is_ended)
-                || watch.app.clock.instant() >= until
-            {
+            if watch.is_ended || watch.app.clock.instant() >= until {
                 return Ok(None);
             }
             tokio::time::sleep(LOOK_AGAIN).await;
@@ -61,5 +52,20 @@ struct Watch {
     ctx: RequestContext,
     id: String,
     next: Option<Import>,
-    told: Option<Import>,
+    told: Option<pb::Import>,
+    is_ended: bool,
+}
+
+impl Watch {
+    /// What was read last, if a client sees a difference in it: leases come and go unseen.
+    fn next_change(&mut self) -> Option<pb::WatchImportResponse> {
+        let import = self.next.take()?;
+        self.is_ended = import.is_ended();
+        let state = to_proto(&import, self.ctx.locale());
+        if self.told.as_ref() == Some(&state) {
+            return None;
+        }
+        self.told = Some(state.clone());
+        Some(pb::WatchImportResponse { data: Some(state) })
+    }
 }

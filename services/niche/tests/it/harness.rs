@@ -37,10 +37,15 @@ pub struct Service {
 
 impl Service {
     pub async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    pub async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
         let db = TestDb::new("niche", &niche::MIGRATOR).await;
         let clock = testkit::clock();
         let process = Process::new("niche", Profile::Production, clock.clone());
-        let config = config(&db);
+        let mut config = config(&db);
+        change(&mut config);
         let app = App::connect(&config, &process).await.unwrap();
         niche::sync_kits(&app, &process).await.unwrap();
         let rpc = testkit::Rpc::start(niche::server(app.clone(), &config, &process)).await;
@@ -132,7 +137,7 @@ pub fn config(db: &TestDb) -> Config {
 /// Somebody who calls the service through the gateway.
 #[derive(Clone)]
 pub struct Person {
-    channel: rpc::Channel,
+    pub channel: rpc::Channel,
     clock: Clock,
     pub tenant: TenantId,
     pub user: UserId,
@@ -173,7 +178,7 @@ impl Person {
             .build()
     }
 
-    fn request<M>(&self, message: M) -> tonic::Request<M> {
+    pub fn request<M>(&self, message: M) -> tonic::Request<M> {
         testkit::rpc::request("niche", &self.ctx(), &self.clock, message)
     }
 

@@ -2,6 +2,10 @@
 
 mod batch;
 mod harness;
+mod import_harness;
+mod imports;
+mod imports_failing;
+mod imports_uploading;
 mod kits;
 mod listing;
 mod niches;
