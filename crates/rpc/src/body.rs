@@ -137,7 +137,9 @@ impl http_body::Body for Arriving {
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let polled = Pin::new(&mut self.0).poll_frame(cx);
         polled.map_err(|status| match status.code() {
-            tonic::Code::Cancelled => to_status(&Error::unavailable("streaming", "the caller went away")),
+            tonic::Code::Cancelled => {
+                to_status(&Error::unavailable("streaming", "the caller went away"))
+            }
             _ => status,
         })
     }
