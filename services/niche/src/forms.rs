@@ -226,3 +226,70 @@ fn unstorable(value: &Value) -> Option<&'static str> {
 fn bytes_of(value: &Value) -> usize {
     serde_json::to_vec(value).map_or(usize::MAX, |text| text.len())
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::kits::Kits;
+
+    fn form(kit: &str, entity: &str) -> EntityForm {
+        let kit = Kits::embedded().unwrap().get(kit, "").unwrap();
+        EntityForm::compile(&kit.entities[entity], &kit.taxonomies).unwrap()
+    }
+
+    fn check(data: Value, expected: &[&str]) {
+        let found: Vec<String> = form("software-catalog", "packages")
+            .check(&data, Locale::En)
+            .into_iter()
+            .map(|p| format!("{} {}", p.field, p.rule))
+            .collect();
+        assert_eq!(found, expected, "{data}");
+    }
+
+    #[test]
+    fn what_the_platform_cannot_keep_is_refused_before_the_database_sees_it() {
+        check(
+            json!({"name": "a", "summary": "x\u{0}y", "tags": ["\u{0}"]}),
+            &["summary characters", "tags characters"],
+        );
+        check(
+            json!({"name": "a", "installed_size": 9_007_199_254_740_991_u64}),
+            &[],
+        );
+        check(
+            json!({"name": "a", "installed_size": 9_007_199_254_740_993_u64}),
+            &["installed_size integer_range", "installed_size maximum"],
+        );
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_type_has_one_problem() {
+        check(
+            json!({"name": 7, "priority": 1}),
+            &["name type", "priority type"],
+        );
+        check(json!({"name": "a", "tags": ["b", 1]}), &["tags[1] type"]);
+        check(json!([]), &[" type"]);
+    }
+
+    #[test]
+    fn a_name_that_a_caller_made_up_cannot_forge_a_message() {
+        let data = json!({"name": "a", "{known}{label}": 1});
+        let problems = form("software-catalog", "packages").check(&data, Locale::En);
+        assert!(
+            problems[0]
+                .message
+                .starts_with("{known}{label} is not a field of this form")
+        );
+    }
+
+    #[test]
+    fn the_natural_key_has_one_spelling() {
+        let people = form("people", "people");
+        let key = |cpf: &str| people.natural_key(&json!({ "cpf": cpf }));
+        assert_eq!(key("529.982.247-25"), key("52998224725"));
+        assert_eq!(people.natural_key(&json!({"full_name": "Ana"})), None);
+    }
+}

@@ -199,3 +199,57 @@ fn scalar(cell: &str, kind: ItemKind) -> Value {
     };
     parsed.unwrap_or_else(|| Value::String(cell.to_owned()))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::kits::Kits;
+
+    fn check(header: &[&str], row: &[&str], expected: Value) -> RowMapper {
+        let kit = Kits::embedded()
+            .unwrap()
+            .get("software-catalog", "")
+            .unwrap();
+        let form = EntityForm::compile(&kit.entities["packages"], &kit.taxonomies).unwrap();
+        let mapping = form.entity.import_mappings.first();
+        let mapper = RowMapper::new(&form, mapping, header.iter().copied());
+        assert_eq!(mapper.record(|i| row.get(i).copied()), expected);
+        mapper
+    }
+
+    #[test]
+    fn a_header_names_columns_in_any_case_or_fields_by_key() {
+        let mapper = check(
+            &["\u{feff}package", "section", "Colour"],
+            &["redis", "database", "red"],
+            json!({"name": "redis", "section": "database"}),
+        );
+        assert_eq!(mapper.ignored_headers(), ["Colour"]);
+        assert_eq!(
+            (mapper.column_of("name"), mapper.column_of("tags")),
+            (Some(0), None)
+        );
+        let mapper = check(&["Section"], &["web"], json!({"section": "web"}));
+        assert_eq!(mapper.missing_fields(), ["name"]);
+    }
+
+    #[test]
+    fn a_field_that_is_named_directly_is_not_derived_as_well() {
+        check(
+            &["name", "Maintainer", "maintainer_role"],
+            &["redis", "Debian Redis Team <x@y.z>", "vendor"],
+            json!({"name": "redis", "maintainer": "Debian Redis Team <x@y.z>", "maintainer_role": "vendor"}),
+        );
+    }
+
+    #[test]
+    fn a_cell_that_does_not_fit_stays_for_the_form_to_report() {
+        check(
+            &["Package", "Installed-Size", "Tag", "Summary"],
+            &["redis", "many", "a, ,b", "  "],
+            json!({"name": "redis", "installed_size": "many", "tags": ["a", "b"]}),
+        );
+    }
+}

@@ -81,7 +81,11 @@ pub(super) fn message(
 
 fn options_of<'f>(form: &'f EntityForm, path: &str) -> Option<&'f Value> {
     let field = form.schema["properties"].get(key_of(path))?;
-    let holder = if path.contains('[') { field.get("items")? } else { field };
+    let holder = if path.contains('[') {
+        field.get("items")?
+    } else {
+        field
+    };
     holder.get("enum")
 }
 

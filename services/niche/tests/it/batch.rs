@@ -108,7 +108,13 @@ async fn two_imports_of_the_same_records_wait_for_each_other() {
             .map(|i| json!({"name": format!("package-{i}"), "summary": format!("back {round}")}))
             .collect();
         let (one, other) = tokio::join!(write(&service, forth), write(&service, back));
-        assert_eq!(one.created + other.created, if round == 0 { 400 } else { 0 });
-        assert_eq!(one.updated + other.updated, if round == 0 { 400 } else { 800 });
+        assert_eq!(
+            one.created + other.created,
+            if round == 0 { 400 } else { 0 }
+        );
+        assert_eq!(
+            one.updated + other.updated,
+            if round == 0 { 400 } else { 800 }
+        );
     }
 }
