@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+pub mod bench;
 pub mod contract;
 pub mod description;
 pub mod new_service;
@@ -48,6 +49,8 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Measure a release build of the platform and print one table.
+    Bench(bench::Extent),
     /// Check the house rules that no compiler knows.
     Tidy,
     /// Lay out a new service.
@@ -64,6 +67,7 @@ pub fn run() -> ExitCode {
     let done = match cli.command {
         Command::Proto { check } => contract::run(&root, check),
         Command::Openapi { check } => description::run(&root, check),
+        Command::Bench(extent) => bench::run(&root, &extent),
         Command::Tidy => tidy::run(&root),
         Command::NewService { noun } => new_service::run(&root, &noun),
         Command::Sqlx { services, check } => query_data::run(&root, &services, check),
