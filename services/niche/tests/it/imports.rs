@@ -35,12 +35,9 @@ async fn a_file_becomes_records_through_the_queue_and_its_progress_is_watched() 
     );
     let listed = ann.list(|r| r.limit = 100).await.unwrap();
     assert_eq!(listed.data.len(), 100);
-    let one = listed
-        .data
-        .iter()
-        .find(|r| data(r)["name"] == "package-1199")
-        .unwrap();
-    assert_eq!(data(one)["summary"], "The package, number 1199");
+    let one = &listed.data[0];
+    let number = crate::harness::name(one).replace("package-", "");
+    assert_eq!(data(one)["summary"], format!("The package, number {number}"));
     assert_eq!(data(one)["maintainer_role"], "team");
     assert_eq!(importing.store.keys(), [""; 0], "the file is not kept");
     assert_eq!(
