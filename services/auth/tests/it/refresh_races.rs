@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use futures::future::{join, join_all};
 use kernel::TenantId;
+use testkit::eventually;
 
 use crate::service::{Answer, PASSWORD, Service, access, told};
 
@@ -153,6 +154,54 @@ async fn nothing_is_minted_once_a_suspension_has_returned() {
             .await
             .unwrap();
         token = client.refresh(&latest).await.unwrap().refresh_token;
+    }
+}
+
+/// The races above cannot hit every gap. Here each end is under way and uncommitted: a refresh must wait for it, and then refuse.
+#[tokio::test]
+async fn a_refresh_waits_for_an_end_that_is_under_way() {
+    let service = Service::start().await;
+    let ana = service.sign_up(ANA).await;
+    service.tenant_of(ana, 1).await;
+    let client = service.client();
+    for (ending, undo, expected) in [
+        (
+            "update auth.tenants set status = 'suspended'",
+            "update auth.tenants set status = 'active'",
+            "TENANT_SUSPENDED",
+        ),
+        (
+            "update auth.memberships set status = 'suspended'",
+            "update auth.memberships set status = 'active'",
+            "USER_SUSPENDED",
+        ),
+        (
+            "update auth.users set status = 'suspended'",
+            "update auth.users set status = 'active'",
+            "USER_SUSPENDED",
+        ),
+        (
+            "update auth.sessions set revoked_at = now()",
+            "select 1",
+            "INVALID_TOKEN",
+        ),
+    ] {
+        let pair = client.login(ANA, PASSWORD).await.unwrap();
+        let mut ender = service.db.admin().await;
+        sqlx::raw_sql("begin").execute(&mut ender).await.unwrap();
+        sqlx::raw_sql(ending).execute(&mut ender).await.unwrap();
+        let commit_when_awaited = async {
+            eventually("the refresh waits", async || {
+                let waiting = "select count(*) from pg_locks where not granted";
+                (service.count(waiting).await > 0).then_some(())
+            })
+            .await;
+            sqlx::raw_sql("commit").execute(&mut ender).await.unwrap();
+        };
+        let refreshing = client.refresh(&pair.refresh_token);
+        let ((), answer) = join(commit_when_awaited, refreshing).await;
+        assert_eq!(told(answer).0, expected, "{ending}");
+        service.arrange(undo).await;
     }
 }
 

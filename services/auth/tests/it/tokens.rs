@@ -83,6 +83,11 @@ impl Forge {
         self.sign(&self.header, &claims)
     }
 
+    fn parts(&self) -> [&str; 3] {
+        let parts: Vec<&str> = self.genuine.split('.').collect();
+        parts.try_into().unwrap()
+    }
+
     async fn refused(&self, what: &str, token: &str) {
         match self.service.resolve(token).await {
             Ok(_) => panic!("{what} was accepted"),
@@ -107,14 +112,9 @@ async fn the_forge_itself_makes_good_tokens() {
 }
 
 #[tokio::test]
-async fn other_algorithms_and_header_tricks_are_refused() {
+async fn an_unsigned_token_is_refused_however_it_says_so() {
     let forge = Forge::open().await;
-    let [header, claims, signature] = forge
-        .genuine
-        .split('.')
-        .collect::<Vec<_>>()
-        .try_into()
-        .unwrap();
+    let [header, claims, signature] = forge.parts();
     for alg in ["none", "None", "nOnE", "NONE", ""] {
         let mut plain = forge.header.clone();
         plain["alg"] = json!(alg);
@@ -127,6 +127,26 @@ async fn other_algorithms_and_header_tricks_are_refused() {
                 .await;
         }
     }
+    let (none, zero) = ("", b64([0; 256]));
+    for (what, token) in [
+        (
+            "a signature of nothing",
+            format!("{header}.{claims}.{none}"),
+        ),
+        ("a zero signature", format!("{header}.{claims}.{zero}")),
+        ("no signature part", format!("{header}.{claims}")),
+        ("four parts", format!("{}.{signature}", forge.genuine)),
+        ("padding", format!("{}=", forge.genuine)),
+        ("a blank before", format!(" {}", forge.genuine)),
+    ] {
+        forge.refused(what, &token).await;
+    }
+}
+
+#[tokio::test]
+async fn the_public_key_is_no_secret_to_sign_with() {
+    let forge = Forge::open().await;
+    let [_, claims, _] = forge.parts();
     for key in forge.service.client().jwks().await {
         let public = serde_json::to_vec(&json!({"e": key.e, "kty": "RSA", "n": key.n})).unwrap();
         for secret in [
@@ -151,6 +171,11 @@ async fn other_algorithms_and_header_tricks_are_refused() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn other_algorithms_keys_types_and_extensions_are_refused() {
+    let forge = Forge::open().await;
     for alg in [
         "RS384", "RS512", "PS256", "ES256", "EdDSA", "HS256", "rs256",
     ] {
@@ -194,27 +219,6 @@ async fn other_algorithms_and_header_tricks_are_refused() {
             .refused(extra, &forge.with_header(extra, json!("x")))
             .await;
     }
-    forge
-        .refused("a signature of nothing", &format!("{header}.{claims}."))
-        .await;
-    forge
-        .refused(
-            "a zero signature",
-            &format!("{header}.{claims}.{}", b64([0; 256])),
-        )
-        .await;
-    forge
-        .refused("no signature part", &format!("{header}.{claims}"))
-        .await;
-    forge
-        .refused("four parts", &format!("{}.{signature}", forge.genuine))
-        .await;
-    forge
-        .refused("padding", &format!("{}=", forge.genuine))
-        .await;
-    forge
-        .refused("a blank before", &format!(" {}", forge.genuine))
-        .await;
 }
 
 #[tokio::test]
@@ -231,12 +235,7 @@ async fn a_changed_byte_anywhere_is_refused() {
             )
             .await;
     }
-    let [header, _, signature] = forge
-        .genuine
-        .split('.')
-        .collect::<Vec<_>>()
-        .try_into()
-        .unwrap();
+    let [header, _, signature] = forge.parts();
     let mut other = forge.claims.clone();
     other["tenantId"] = json!("00000000-0000-7000-8000-000000000002");
     forge
@@ -249,7 +248,7 @@ async fn a_changed_byte_anywhere_is_refused() {
 
 /// jsonwebtoken CVE-2026-25537: a claim of the wrong type must not count as absent, and an absent one must not count as fine.
 #[tokio::test]
-async fn claims_that_are_missing_malformed_or_foreign_are_refused() {
+async fn claims_that_are_missing_or_malformed_are_refused() {
     let forge = Forge::open().await;
     for claim in [
         "iss", "aud", "sub", "tenantId", "type", "sid", "jti", "iat", "nbf", "exp",
@@ -297,6 +296,12 @@ async fn claims_that_are_missing_malformed_or_foreign_are_refused() {
                 .await;
         }
     }
+}
+
+#[tokio::test]
+async fn claims_that_are_foreign_unknown_or_doubled_are_refused() {
+    let forge = Forge::open().await;
+    let exp = forge.claims["exp"].as_i64().unwrap();
     forge
         .refused(
             "from the future",
