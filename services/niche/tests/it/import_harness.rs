@@ -1,8 +1,4 @@
 //! A niche service with an object store and a broker, and what people do with imports.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot arrange its scene has failed"
-)]
 
 use std::pin::Pin;
 
