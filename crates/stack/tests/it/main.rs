@@ -1,4 +1,5 @@
 //! The platform as a whole, over its public port.
 
+mod outages;
 mod platform;
 mod walk;

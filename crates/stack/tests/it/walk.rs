@@ -99,7 +99,7 @@ async fn a_suspended_tenant_is_refused_at_once_and_let_in_again() {
     platform.stop().await;
 }
 
-async fn sign_in(platform: &Platform, email: &str, password: &str) -> stack::demo::Client {
+pub async fn sign_in(platform: &Platform, email: &str, password: &str) -> stack::demo::Client {
     let client = platform.client();
     let session = client
         .post(

@@ -1,0 +1,83 @@
+//! What still works while something is away (the outage matrix), seen by a client.
+
+use reqwest::StatusCode;
+use serde_json::json;
+use testkit::Proxy;
+
+use crate::platform::{ADMIN_PASSWORD, Platform, Surroundings};
+use crate::walk::sign_in;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_broker_requests_go_on_and_events_follow_later() {
+    let broker = Proxy::to_amqp().await;
+    broker.cut();
+    let platform = Platform::start_in(Surroundings {
+        amqp: testkit::amqp_through(&broker),
+        ..Default::default()
+    })
+    .await;
+    let admin = sign_in(&platform, "admin@example.com", ADMIN_PASSWORD).await;
+    let owner = json!({"email": "olga@example.com", "name": "Olga"});
+    admin
+        .post(
+            "/v1/tenants",
+            &json!({"slug": "casa-azul", "name": "Casa Azul", "adminUser": owner}),
+        )
+        .await
+        .unwrap();
+    let log = admin.get("/v1/audit-logs").await.unwrap();
+    assert_eq!(
+        log["data"],
+        json!([]),
+        "nobody can have stored an entry yet"
+    );
+
+    broker.restore();
+    testkit::eventually("the audit log has caught up", async || {
+        let log = admin.get("/v1/audit-logs").await.unwrap();
+        (!log["data"].as_array().unwrap().is_empty()).then_some(())
+    })
+    .await;
+    platform.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_redis_requests_go_on_and_revocation_holds() {
+    let redis = Proxy::to_redis().await;
+    let platform = Platform::start_in(Surroundings {
+        redis: testkit::redis_through(&redis),
+        ..Default::default()
+    })
+    .await;
+    redis.cut();
+    let admin = sign_in(&platform, "admin@example.com", ADMIN_PASSWORD).await;
+    assert_eq!(admin.status("/v1/tenants").await.unwrap(), StatusCode::OK);
+    admin.post("/v1/auth/logout", &json!({})).await.unwrap();
+    testkit::eventually("the session is over", async || {
+        (admin.status("/v1/tenants").await.unwrap() == StatusCode::UNAUTHORIZED).then_some(())
+    })
+    .await;
+    platform.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_a_silent_broker_a_write_is_not_held_up() {
+    let broker = Proxy::to_amqp().await;
+    let platform = Platform::start_in(Surroundings {
+        amqp: testkit::amqp_through(&broker),
+        ..Default::default()
+    })
+    .await;
+    broker.stall();
+    let admin = sign_in(&platform, "admin@example.com", ADMIN_PASSWORD).await;
+    let owner = json!({"email": "olga@example.com", "name": "Olga"});
+    admin
+        .post(
+            "/v1/tenants",
+            &json!({"slug": "casa-azul", "name": "Casa Azul", "adminUser": owner}),
+        )
+        .await
+        .unwrap();
+    broker.restore();
+    platform.stop().await;
+}
