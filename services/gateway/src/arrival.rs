@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 use std::time::Instant;
 
-use actix_http::{HttpMessage as _, Request};
 use actix_http::header::{self, HeaderMap};
+use actix_http::{HttpMessage as _, Request};
 use ipnet::IpNet;
 use kernel::{Ids, Locale};
 
@@ -31,13 +31,18 @@ impl Arrival {
     /// Reads what the headers say, believing of them only what may be believed.
     pub fn read(request: &Request, ids: &Ids, started: Instant, trusted: &[IpNet]) -> Self {
         let headers = request.headers();
-        let request_id = text(headers, "x-request-id").filter(|id| is_request_id(id)).map_or_else(|| ids.next().to_string(), str::to_owned);
-        let peer = request.peer_addr().map_or(IpAddr::from([0, 0, 0, 0]), |address| address.ip());
+        let request_id = text(headers, "x-request-id")
+            .filter(|id| is_request_id(id))
+            .map_or_else(|| ids.next().to_string(), str::to_owned);
+        let peer = request
+            .peer_addr()
+            .map_or(IpAddr::from([0, 0, 0, 0]), |address| address.ip());
         Self {
             started,
             request_id,
             trace: Trace::read(headers, ids),
-            locale: text(headers, header::ACCEPT_LANGUAGE.as_str()).map_or(Locale::En, Locale::negotiate),
+            locale: text(headers, header::ACCEPT_LANGUAGE.as_str())
+                .map_or(Locale::En, Locale::negotiate),
             ip: client_address(peer, headers, trusted),
         }
     }
@@ -56,7 +61,10 @@ pub fn agent(headers: &HeaderMap) -> Option<&str> {
 }
 
 fn is_request_id(id: &str) -> bool {
-    (REQUEST_ID_MIN..=REQUEST_ID_MAX).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+    (REQUEST_ID_MIN..=REQUEST_ID_MAX).contains(&id.len())
+        && id
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
 }
 
 /// The W3C trace context of a request.
@@ -70,8 +78,12 @@ impl Trace {
     fn read(headers: &HeaderMap, ids: &Ids) -> Self {
         let span = &ids.next().simple().to_string()[16..];
         match text(headers, "traceparent").filter(|parent| is_traceparent(parent)) {
-            Some(parent) => Self { parent: format!("00-{}-{span}-{}", &parent[3..35], &parent[53..55]) },
-            None => Self { parent: format!("00-{}-{span}-00", ids.next().simple()) },
+            Some(parent) => Self {
+                parent: format!("00-{}-{span}-{}", &parent[3..35], &parent[53..55]),
+            },
+            None => Self {
+                parent: format!("00-{}-{span}-00", ids.next().simple()),
+            },
         }
     }
 
@@ -96,7 +108,11 @@ impl Trace {
 /// `00-<32 hex>-<16 hex>-<2 hex>`, ids not all zero. A later version may be longer.
 fn is_traceparent(text: &str) -> bool {
     let bytes = text.as_bytes();
-    let hex = |range: std::ops::Range<usize>| bytes[range].iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    let hex = |range: std::ops::Range<usize>| {
+        bytes[range]
+            .iter()
+            .all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+    };
     let some = |range: std::ops::Range<usize>| bytes[range].iter().any(|b| *b != b'0');
     bytes.len() >= 55
         && (bytes.len() == 55 || (&bytes[..2] != b"00" && bytes[55] == b'-'))
@@ -123,10 +139,15 @@ pub fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> I
     if !is_trusted(&client) {
         return client;
     }
-    let lines: Vec<&str> = headers.get_all("x-forwarded-for").map(|value| value.to_str().unwrap_or("?")).collect();
+    let lines: Vec<&str> = headers
+        .get_all("x-forwarded-for")
+        .map(|value| value.to_str().unwrap_or("?"))
+        .collect();
     let hops = lines.iter().rev().flat_map(|line| line.rsplit(','));
     for hop in hops.take(HOPS_MAX) {
-        let Some(address) = hop_address(hop.trim()) else { break };
+        let Some(address) = hop_address(hop.trim()) else {
+            break;
+        };
         client = address;
         if !is_trusted(&client) {
             break;
@@ -136,8 +157,14 @@ pub fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> I
 }
 
 fn hop_address(hop: &str) -> Option<IpAddr> {
-    let address = hop.parse::<IpAddr>().ok().or_else(|| hop.parse::<std::net::SocketAddr>().ok().map(|socket| socket.ip()));
-    address.or_else(|| hop.strip_prefix('[')?.strip_suffix(']')?.parse().ok()).map(|ip| ip.to_canonical())
+    let address = hop.parse::<IpAddr>().ok().or_else(|| {
+        hop.parse::<std::net::SocketAddr>()
+            .ok()
+            .map(|socket| socket.ip())
+    });
+    address
+        .or_else(|| hop.strip_prefix('[')?.strip_suffix(']')?.parse().ok())
+        .map(|ip| ip.to_canonical())
 }
 
 /// What a limit counts by: one IPv4 address, or the /64 that an IPv6 subscriber owns.
@@ -160,7 +187,10 @@ mod tests {
     fn headers(lines: &[(&str, &str)]) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for (name, value) in lines {
-            headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_bytes(value.as_bytes()).unwrap());
+            headers.append(
+                HeaderName::from_bytes(name.as_bytes()).unwrap(),
+                HeaderValue::from_bytes(value.as_bytes()).unwrap(),
+            );
         }
         headers
     }
@@ -176,21 +206,43 @@ mod tests {
         check("203.0.113.9", &[(xff, "1.2.3.4")], "203.0.113.9");
         check("10.0.0.1", &[], "10.0.0.1");
         check("10.0.0.1", &[(xff, "1.2.3.4")], "1.2.3.4");
-        check("10.0.0.1", &[(xff, "6.6.6.6, 1.2.3.4, 10.0.0.2")], "1.2.3.4");
+        check(
+            "10.0.0.1",
+            &[(xff, "6.6.6.6, 1.2.3.4, 10.0.0.2")],
+            "1.2.3.4",
+        );
         check("10.0.0.1", &[(xff, "6.6.6.6"), (xff, "1.2.3.4")], "1.2.3.4");
         check("10.0.0.1", &[(xff, "1.2.3.4, garbage")], "10.0.0.1");
-        check("10.0.0.1", &[(xff, "1.2.3.4, fe80::1%eth0, 10.0.0.7")], "10.0.0.7");
+        check(
+            "10.0.0.1",
+            &[(xff, "1.2.3.4, fe80::1%eth0, 10.0.0.7")],
+            "10.0.0.7",
+        );
         check("10.0.0.1", &[(xff, "")], "10.0.0.1");
         check("::ffff:10.0.0.1", &[(xff, "::ffff:1.2.3.4")], "1.2.3.4");
         check("10.0.0.1", &[(xff, "1.2.3.4:5678")], "1.2.3.4");
         check("fd00::1", &[(xff, "[2001:db8::1]:443")], "2001:db8::1");
-        check("10.0.0.1", &[("x-real-ip", "9.9.9.9"), ("forwarded", "for=9.9.9.9"), ("x_forwarded_for", "9.9.9.9")], "10.0.0.1");
+        check(
+            "10.0.0.1",
+            &[
+                ("x-real-ip", "9.9.9.9"),
+                ("forwarded", "for=9.9.9.9"),
+                ("x_forwarded_for", "9.9.9.9"),
+            ],
+            "10.0.0.1",
+        );
     }
 
     #[test]
     fn neighbours_in_one_ipv6_network_share_a_limit() {
-        assert_eq!(limit_subject("2001:db8:1:2:3::4".parse().unwrap()), limit_subject("2001:db8:1:2:ffff::1".parse().unwrap()));
-        assert_ne!(limit_subject("2001:db8:1:2::1".parse().unwrap()), limit_subject("2001:db8:1:3::1".parse().unwrap()));
+        assert_eq!(
+            limit_subject("2001:db8:1:2:3::4".parse().unwrap()),
+            limit_subject("2001:db8:1:2:ffff::1".parse().unwrap())
+        );
+        assert_ne!(
+            limit_subject("2001:db8:1:2::1".parse().unwrap()),
+            limit_subject("2001:db8:1:3::1".parse().unwrap())
+        );
     }
 
     #[test]
@@ -199,8 +251,18 @@ mod tests {
         let sound = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
         let trace = Trace::read(&headers(&[("traceparent", sound)]), &ids);
         assert_eq!(trace.id(), "0af7651916cd43dd8448eb211c80319c");
-        assert!(trace.parent().ends_with("-01") && is_traceparent(trace.parent()) && trace.parent() != sound);
-        for broken in ["", "00-0af7", "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "00-00000000000000000000000000000000-b7ad6b7169203331-01", &sound.to_uppercase()] {
+        assert!(
+            trace.parent().ends_with("-01")
+                && is_traceparent(trace.parent())
+                && trace.parent() != sound
+        );
+        for broken in [
+            "",
+            "00-0af7",
+            "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+            &sound.to_uppercase(),
+        ] {
             assert!(!is_traceparent(broken), "{broken}");
         }
     }
@@ -208,7 +270,13 @@ mod tests {
     #[test]
     fn only_sane_request_ids_are_taken_over() {
         assert!(is_request_id("0198c2f0-aaaa_bbbb.1"));
-        for id in ["", "short", "has space inside", "line\nbreak12", &"x".repeat(129)] {
+        for id in [
+            "",
+            "short",
+            "has space inside",
+            "line\nbreak12",
+            &"x".repeat(129),
+        ] {
             assert!(!is_request_id(id), "{id}");
         }
     }

@@ -69,7 +69,9 @@ impl Access {
 
     /// Whether the effective permissions contain `action`.
     pub fn may(&self, action: &str) -> bool {
-        self.permissions.binary_search_by(|known| known.as_str().cmp(action)).is_ok()
+        self.permissions
+            .binary_search_by(|known| known.as_str().cmp(action))
+            .is_ok()
     }
 
     /// Checks what a method declares. The service checks the same again; this one saves the way.
@@ -80,14 +82,20 @@ impl Access {
             Declared::Platform => Err(refused_action(policy)),
             Declared::Permission if self.is_platform() && policy.platform_too => Ok(()),
             Declared::Permission if self.tenant_id.is_none() => Err(Error::tenant_required()),
-            Declared::Permission if policy.permission.is_some_and(|action| self.may(action)) => Ok(()),
+            Declared::Permission if policy.permission.is_some_and(|action| self.may(action)) => {
+                Ok(())
+            }
             Declared::Permission => Err(refused_action(policy)),
             Declared::Internal => Err(Error::internal("an internal method has no route")),
         }
     }
 
     fn is_hit_by(&self, change: &AccessChange) -> bool {
-        let hit = |changed: &Option<String>, own: Option<&str>| changed.as_deref().is_none_or(|changed| own == Some(changed));
+        let hit = |changed: &Option<String>, own: Option<&str>| {
+            changed
+                .as_deref()
+                .is_none_or(|changed| own == Some(changed))
+        };
         hit(&change.tenant_id, self.tenant_id.as_deref())
             && hit(&change.actor_id, Some(&self.actor_id))
             && hit(&change.session_id, self.session_id.as_deref())
@@ -97,7 +105,11 @@ impl Access {
 fn refused_action(policy: &MethodPolicy) -> Error {
     match policy.permission {
         Some(action) => Error::forbidden_action(action),
-        None => Error::new(ErrorCode::ForbiddenAction, "access.platform_only", "only platform staff may do this"),
+        None => Error::new(
+            ErrorCode::ForbiddenAction,
+            "access.platform_only",
+            "only platform staff may do this",
+        ),
     }
 }
 
@@ -126,8 +138,15 @@ impl Authn {
     /// `silence_max` is how long the cache is believed without a word from auth.
     pub fn new(clock: Clock, silence_max: Duration) -> Self {
         Self {
-            remembered: Cache::builder().max_capacity(REMEMBERED_MAX).expire_after(ByKeep).support_invalidation_closures().build(),
-            refused: moka::sync::Cache::builder().max_capacity(REFUSED_MAX).time_to_live(REFUSED_FOR).build(),
+            remembered: Cache::builder()
+                .max_capacity(REMEMBERED_MAX)
+                .expire_after(ByKeep)
+                .support_invalidation_closures()
+                .build(),
+            refused: moka::sync::Cache::builder()
+                .max_capacity(REFUSED_MAX)
+                .time_to_live(REFUSED_FOR)
+                .build(),
             pulse: Pulse {
                 generation: AtomicU64::new(0),
                 changes: watch::Sender::new(0),
@@ -143,8 +162,13 @@ impl Authn {
     /// Whether changes of access are arriving, so that the cache may be believed.
     pub fn is_current(&self) -> bool {
         let heard = self.pulse.heard.load(Ordering::Acquire);
-        let Ok(heard) = u64::try_from(heard) else { return false };
-        let now = self.clock.instant().saturating_duration_since(self.pulse.zero);
+        let Ok(heard) = u64::try_from(heard) else {
+            return false;
+        };
+        let now = self
+            .clock
+            .instant()
+            .saturating_duration_since(self.pulse.zero);
         now.saturating_sub(Duration::from_micros(heard)) <= self.pulse.silence_max
     }
 
@@ -159,7 +183,12 @@ impl Authn {
     }
 
     /// Tells who is calling. Several requests with the same new credential ask auth once.
-    pub async fn resolve(&self, auth: &Upstream, credential: &Credential<'_>, request: &Origin<'_>) -> Result<Arc<Access>> {
+    pub async fn resolve(
+        &self,
+        auth: &Upstream,
+        credential: &Credential<'_>,
+        request: &Origin<'_>,
+    ) -> Result<Arc<Access>> {
         let key = credential.key();
         if !self.is_current() {
             return self.ask(auth, credential, request).await.map(Arc::new);
@@ -177,7 +206,10 @@ impl Authn {
         match self.remembered.try_get_with(key, asking).await {
             Ok(access) => Ok(access),
             Err(error) => {
-                if matches!(error.error_code(), ErrorCode::InvalidToken | ErrorCode::TokenExpired) {
+                if matches!(
+                    error.error_code(),
+                    ErrorCode::InvalidToken | ErrorCode::TokenExpired
+                ) {
                     self.refused.insert(key, error.error_code());
                 }
                 Err(copy(&error))
@@ -185,10 +217,18 @@ impl Authn {
         }
     }
 
-    async fn ask(&self, auth: &Upstream, credential: &Credential<'_>, request: &Origin<'_>) -> Result<Access> {
+    async fn ask(
+        &self,
+        auth: &Upstream,
+        credential: &Credential<'_>,
+        request: &Origin<'_>,
+    ) -> Result<Access> {
         self.pulse.asked.fetch_add(1, Ordering::Relaxed);
         let before = self.pulse.generation.load(Ordering::SeqCst);
-        let message = ResolveContextRequest { credential: credential.secret.to_owned(), tenant_header: credential.tenant.map(str::to_owned) };
+        let message = ResolveContextRequest {
+            credential: credential.secret.to_owned(),
+            tenant_header: credential.tenant.map(str::to_owned),
+        };
         let token = auth.peer.service_token(None, None, request.id);
         let forward = Forward {
             context_token: Some(&token),
@@ -201,20 +241,30 @@ impl Authn {
         let mut client = AccessServiceClient::new(auth.channel.clone());
         let call = client.resolve_context(auth.peer.forward(&forward, message));
         let answer = tokio::time::timeout(RESOLVE_MAX, call).await;
-        let answer = answer.map_err(|_| Error::unavailable("resolving a credential", "auth did not answer in time"))?;
-        let response = answer.map_err(|status| unreachable_is_unavailable(rpc::from_status(status)))?.into_inner();
+        let answer = answer.map_err(|_| {
+            Error::unavailable("resolving a credential", "auth did not answer in time")
+        })?;
+        let response = answer
+            .map_err(|status| unreachable_is_unavailable(rpc::from_status(status)))?
+            .into_inner();
         let changed = self.pulse.generation.load(Ordering::SeqCst) != before;
         self.read(response, changed)
     }
 
     fn read(&self, response: ResolveContextResponse, changed: bool) -> Result<Access> {
         let time = |stamp: Option<prost_types::Timestamp>| {
-            stamp.and_then(|stamp| DateTime::from_timestamp(stamp.seconds, u32::try_from(stamp.nanos).unwrap_or(0)))
+            stamp.and_then(|stamp| {
+                DateTime::from_timestamp(stamp.seconds, u32::try_from(stamp.nanos).unwrap_or(0))
+            })
         };
-        let token_ends = time(response.expires_at).ok_or_else(|| Error::internal("auth answered without an end of the context"))?;
-        let credential_ends = time(response.credential_expires_at).unwrap_or(DateTime::<Utc>::MAX_UTC);
+        let token_ends = time(response.expires_at)
+            .ok_or_else(|| Error::internal("auth answered without an end of the context"))?;
+        let credential_ends =
+            time(response.credential_expires_at).unwrap_or(DateTime::<Utc>::MAX_UTC);
         let usable_until = (token_ends - REMAINING_MIN).min(credential_ends);
-        let keep = (usable_until - self.clock.now()).to_std().unwrap_or(Duration::ZERO);
+        let keep = (usable_until - self.clock.now())
+            .to_std()
+            .unwrap_or(Duration::ZERO);
         let mut permissions = response.permissions;
         permissions.sort_unstable();
         Ok(Access {
@@ -233,15 +283,23 @@ impl Authn {
 
     /// Notes that auth is alive.
     fn heard(&self) {
-        let since = self.clock.instant().saturating_duration_since(self.pulse.zero);
-        self.pulse.heard.store(i64::try_from(since.as_micros()).unwrap_or(i64::MAX), Ordering::Release);
+        let since = self
+            .clock
+            .instant()
+            .saturating_duration_since(self.pulse.zero);
+        self.pulse.heard.store(
+            i64::try_from(since.as_micros()).unwrap_or(i64::MAX),
+            Ordering::Release,
+        );
     }
 
     /// Forgets everybody whom a change hits.
     fn apply(&self, change: AccessChange) {
         self.pulse.generation.fetch_add(1, Ordering::SeqCst);
         self.refused.invalidate_all();
-        let hit = self.remembered.invalidate_entries_if(move |_, access| access.is_hit_by(&change));
+        let hit = self
+            .remembered
+            .invalidate_entries_if(move |_, access| access.is_hit_by(&change));
         if hit.is_err() {
             self.remembered.invalidate_all();
         }
@@ -269,25 +327,48 @@ pub struct Origin<'r> {
 struct ByKeep;
 
 impl Expiry<Key, Arc<Access>> for ByKeep {
-    fn expire_after_create(&self, _key: &Key, value: &Arc<Access>, _now: Instant) -> Option<Duration> {
+    fn expire_after_create(
+        &self,
+        _key: &Key,
+        value: &Arc<Access>,
+        _now: Instant,
+    ) -> Option<Duration> {
         Some(value.keep)
     }
 
-    fn expire_after_update(&self, _key: &Key, value: &Arc<Access>, _now: Instant, _left: Option<Duration>) -> Option<Duration> {
+    fn expire_after_update(
+        &self,
+        _key: &Key,
+        value: &Arc<Access>,
+        _now: Instant,
+        _left: Option<Duration>,
+    ) -> Option<Duration> {
         Some(value.keep)
     }
 }
 
 fn refusal(code: ErrorCode) -> Error {
     match code {
-        ErrorCode::TokenExpired => Error::new(code, "access.token_expired", "the credential has ended; refresh it or sign in again"),
-        _ => Error::new(ErrorCode::InvalidToken, "access.token_invalid", "the credential is not valid"),
+        ErrorCode::TokenExpired => Error::new(
+            code,
+            "access.token_expired",
+            "the credential has ended; refresh it or sign in again",
+        ),
+        _ => Error::new(
+            ErrorCode::InvalidToken,
+            "access.token_invalid",
+            "the credential is not valid",
+        ),
     }
 }
 
 /// A failure that several waiting requests share, for each of them.
 fn copy(error: &Error) -> Error {
-    let mut copy = Error::new(error.error_code(), error.reason().to_owned(), error.message());
+    let mut copy = Error::new(
+        error.error_code(),
+        error.reason().to_owned(),
+        error.message(),
+    );
     for (key, value) in error.details() {
         copy = copy.with_detail(key.clone(), value);
     }

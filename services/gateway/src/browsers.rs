@@ -11,12 +11,14 @@ const ALLOWED_HEADERS: HeaderValue = HeaderValue::from_static(
 const EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static(
     "x-request-id, etag, retry-after, ratelimit, ratelimit-policy, idempotency-replayed, content-language, content-disposition",
 );
-const ALLOWED_METHODS: HeaderValue = HeaderValue::from_static("GET, POST, PUT, PATCH, DELETE, OPTIONS");
+const ALLOWED_METHODS: HeaderValue =
+    HeaderValue::from_static("GET, POST, PUT, PATCH, DELETE, OPTIONS");
 /// A day, as requirement SC-06 says.
 const PREFLIGHT_SECONDS: HeaderValue = HeaderValue::from_static("86400");
 
 /// An API's answers are data: nothing in them may run, be framed or be sniffed into something else.
-const STRICT_POLICY: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
+const STRICT_POLICY: HeaderValue =
+    HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
 const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000; includeSubDomains");
 
 /// The origins that may read answers, as configured.
@@ -28,21 +30,30 @@ pub struct Browsers {
 impl Browsers {
     /// `origins` match exactly; `null` and prefixes never do.
     pub fn new(origins: Vec<String>, behind_tls: bool) -> Self {
-        Self { origins, behind_tls }
+        Self {
+            origins,
+            behind_tls,
+        }
     }
 
     /// Whether this is the question of a browser before a request.
     pub fn is_preflight(request: &Request) -> bool {
         request.method() == actix_http::Method::OPTIONS
             && request.headers().contains_key(header::ORIGIN)
-            && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+            && request
+                .headers()
+                .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
     }
 
     /// The configured origin that the request names.
     pub fn origin(&self, headers: &HeaderMap) -> Option<HeaderValue> {
         let mut named = headers.get_all(header::ORIGIN);
         let origin = named.next()?;
-        let known = named.next().is_none() && self.origins.iter().any(|known| known.as_bytes() == origin.as_bytes());
+        let known = named.next().is_none()
+            && self
+                .origins
+                .iter()
+                .any(|known| known.as_bytes() == origin.as_bytes());
         known.then(|| origin.clone())
     }
 
@@ -60,13 +71,25 @@ impl Browsers {
         }
         if let Some(origin) = origin {
             headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-            headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+            headers.insert(
+                header::ACCESS_CONTROL_ALLOW_CREDENTIALS,
+                HeaderValue::from_static("true"),
+            );
             headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED_HEADERS);
         }
-        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        headers.insert(
+            header::X_CONTENT_TYPE_OPTIONS,
+            HeaderValue::from_static("nosniff"),
+        );
         headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
-        headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-        headers.insert(HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-site"));
+        headers.insert(
+            header::REFERRER_POLICY,
+            HeaderValue::from_static("no-referrer"),
+        );
+        headers.insert(
+            HeaderName::from_static("cross-origin-resource-policy"),
+            HeaderValue::from_static("same-site"),
+        );
         if !headers.contains_key(header::CONTENT_SECURITY_POLICY) {
             headers.insert(header::CONTENT_SECURITY_POLICY, STRICT_POLICY);
         }
@@ -93,7 +116,15 @@ mod tests {
             browsers.origin(&headers).is_some()
         };
         assert!(known("https://app.example.com"));
-        for origin in ["null", "https://app.example.com.evil.net", "https://evil.net/https://app.example.com", "http://app.example.com", "https://APP.example.com", "*", ""] {
+        for origin in [
+            "null",
+            "https://app.example.com.evil.net",
+            "https://evil.net/https://app.example.com",
+            "http://app.example.com",
+            "https://APP.example.com",
+            "*",
+            "",
+        ] {
             assert!(!known(origin), "{origin}");
         }
     }

@@ -40,7 +40,11 @@ pub struct Findings {
 
 impl Call<'_> {
     /// Runs the call.
-    pub async fn run(&self, payload: Payload, findings: &mut Findings) -> Result<Response<BoxBody>> {
+    pub async fn run(
+        &self,
+        payload: Payload,
+        findings: &mut Findings,
+    ) -> Result<Response<BoxBody>> {
         let headers = self.request.headers();
         let address = arrival::limit_subject(self.arrival.ip);
         if let Some(credential) = intake::credential(headers, self.method)? {
@@ -50,11 +54,23 @@ impl Call<'_> {
         if let Some(access) = access {
             access.check(self.method.policy)?;
         }
-        findings.verdict = self.worker.shared.limits.check(self.method.policy.rate, &address, access).await;
-        if let Some(verdict) = findings.verdict.as_ref().filter(|verdict| !verdict.allowed()) {
+        findings.verdict = self
+            .worker
+            .shared
+            .limits
+            .check(self.method.policy.rate, &address, access)
+            .await;
+        if let Some(verdict) = findings
+            .verdict
+            .as_ref()
+            .filter(|verdict| !verdict.allowed())
+        {
             return Err(limits::refusal(verdict));
         }
-        let client = ClientInfo { ip: Some(self.arrival.ip), user_agent: arrival::agent(headers).unwrap_or_default().to_owned() };
+        let client = ClientInfo {
+            ip: Some(self.arrival.ip),
+            user_agent: arrival::agent(headers).unwrap_or_default().to_owned(),
+        };
         let forward = Forward {
             context_token: access.map(|access| access.context_token.as_str()),
             request_id: &self.arrival.request_id,
@@ -66,12 +82,28 @@ impl Call<'_> {
         };
         let announced = Announced::read(headers, self.method)?;
         if self.method.streams_in {
-            let bound = self.bind(&[], &Announced { content_type: "", length: None, is_present: false })?;
+            let bound = self.bind(
+                &[],
+                &Announced {
+                    content_type: "",
+                    length: None,
+                    is_present: false,
+                },
+            )?;
             findings.asked = true;
-            return self.upload(payload, announced.content_type, bound, forward).await;
+            return self
+                .upload(payload, announced.content_type, bound, forward)
+                .await;
         }
         let body = match announced.is_present {
-            true => intake::read(payload, self.method.policy.body_bytes_max, self.worker.shared.config.body_timeout).await?,
+            true => {
+                intake::read(
+                    payload,
+                    self.method.policy.body_bytes_max,
+                    self.worker.shared.config.body_timeout,
+                )
+                .await?
+            }
             false => Bytes::new(),
         };
         let bound = self.bind(&body, &announced)?;
@@ -83,10 +115,19 @@ impl Call<'_> {
         }
     }
 
-    async fn authenticate(&self, credential: &Credential<'_>, address: &str, findings: &mut Findings) -> Result<Arc<Access>> {
+    async fn authenticate(
+        &self,
+        credential: &Credential<'_>,
+        address: &str,
+        findings: &mut Findings,
+    ) -> Result<Arc<Access>> {
         let shared = &self.worker.shared;
         let auth = self.worker.upstreams.get("auth")?;
-        let origin = Origin { id: &self.arrival.request_id, traceparent: self.arrival.trace.parent(), locale: self.arrival.locale };
+        let origin = Origin {
+            id: &self.arrival.request_id,
+            traceparent: self.arrival.trace.parent(),
+            locale: self.arrival.locale,
+        };
         let outcome = shared.authn.resolve(auth, credential, &origin).await;
         if let Err(error) = &outcome
             && matches!(error.error_code(), ErrorCode::InvalidToken)
@@ -104,7 +145,10 @@ impl Call<'_> {
 
     fn bind(&self, body: &[u8], announced: &Announced<'_>) -> Result<Bound> {
         let body = match self.method.body {
-            BodyRule::Raw(_) => Body::Raw { content_type: announced.content_type, bytes: body },
+            BodyRule::Raw(_) => Body::Raw {
+                content_type: announced.content_type,
+                bytes: body,
+            },
             _ if body.is_empty() => Body::Empty,
             _ => Body::Json(body),
         };
@@ -119,16 +163,27 @@ impl Call<'_> {
 
     async fn unary(&self, bound: Bound, forward: &Forward<'_>) -> Result<Response<BoxBody>> {
         let upstream = self.worker.upstreams.get(self.method.policy.owner)?;
-        let answer = upstream.unary(self.method, forward, Bytes::from(bound.message)).await?;
+        let answer = upstream
+            .unary(self.method, forward, Bytes::from(bound.message))
+            .await?;
         let replayed = answer.metadata().contains_key(rpc::metadata::REPLAYED);
         Ok(self.success(answer.get_ref(), bound.selection.as_ref(), replayed))
     }
 
-    async fn upload(&self, payload: Payload, content_type: &str, bound: Bound, forward: Forward<'_>) -> Result<Response<BoxBody>> {
+    async fn upload(
+        &self,
+        payload: Payload,
+        content_type: &str,
+        bound: Bound,
+        forward: Forward<'_>,
+    ) -> Result<Response<BoxBody>> {
         let config = &self.worker.shared.config;
         let upload = Upload {
             method: self.method,
-            forward: Forward { timeout: Some(config.upload_timeout), ..forward },
+            forward: Forward {
+                timeout: Some(config.upload_timeout),
+                ..forward
+            },
             head: bound.message,
             content_type,
             payload,
@@ -140,14 +195,29 @@ impl Call<'_> {
         Ok(self.success(answer.get_ref(), bound.selection.as_ref(), replayed))
     }
 
-    async fn events(&self, bound: Bound, forward: Forward<'_>, findings: &Findings) -> Result<Response<BoxBody>> {
+    async fn events(
+        &self,
+        bound: Bound,
+        forward: Forward<'_>,
+        findings: &Findings,
+    ) -> Result<Response<BoxBody>> {
         if self.request.method() == Verb::HEAD {
             return Ok(streams::head_only());
         }
         let shared = &self.worker.shared;
         let upstream = self.worker.upstreams.get(self.method.policy.owner)?;
-        let forward = Forward { timeout: None, ..forward };
-        let messages = upstream.streaming(self.method, &forward, Bytes::from(bound.message), shared.config.request_timeout).await?;
+        let forward = Forward {
+            timeout: None,
+            ..forward
+        };
+        let messages = upstream
+            .streaming(
+                self.method,
+                &forward,
+                Bytes::from(bound.message),
+                shared.config.request_timeout,
+            )
+            .await?;
         let listener = match &findings.access {
             None => None,
             Some(access) => Some(streams::Listener {
@@ -173,22 +243,45 @@ impl Call<'_> {
     async fn file(&self, bound: Bound, forward: Forward<'_>) -> Result<Response<BoxBody>> {
         let shared = &self.worker.shared;
         let upstream = self.worker.upstreams.get(self.method.policy.owner)?;
-        let forward = Forward { timeout: None, ..forward };
-        let parts = upstream.streaming(self.method, &forward, Bytes::from(bound.message), shared.config.request_timeout).await?;
+        let forward = Forward {
+            timeout: None,
+            ..forward
+        };
+        let parts = upstream
+            .streaming(
+                self.method,
+                &forward,
+                Bytes::from(bound.message),
+                shared.config.request_timeout,
+            )
+            .await?;
         streams::file(parts).await
     }
 
-    fn success(&self, message: &[u8], selection: Option<&Selection>, replayed: bool) -> Response<BoxBody> {
-        let status = StatusCode::from_u16(self.method.policy.success_status).unwrap_or(StatusCode::OK);
+    fn success(
+        &self,
+        message: &[u8],
+        selection: Option<&Selection>,
+        replayed: bool,
+    ) -> Response<BoxBody> {
+        let status =
+            StatusCode::from_u16(self.method.policy.success_status).unwrap_or(StatusCode::OK);
         let mut response = Response::with_body(status, BoxBody::new(()));
         if replayed {
-            response.headers_mut().insert(HeaderName::from_static(rpc::metadata::REPLAYED), HeaderValue::from_static("true"));
+            response.headers_mut().insert(
+                HeaderName::from_static(rpc::metadata::REPLAYED),
+                HeaderValue::from_static("true"),
+            );
         }
         if let Some(tag) = self.etag(message) {
-            let known = is_known(self.request.headers(), &tag) && matches!(*self.request.method(), Verb::GET | Verb::HEAD);
+            let known = is_known(self.request.headers(), &tag)
+                && matches!(*self.request.method(), Verb::GET | Verb::HEAD);
             response.headers_mut().insert(header::ETAG, tag);
             // The client may keep it, and must ask before it uses it again.
-            response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+            response.headers_mut().insert(
+                header::CACHE_CONTROL,
+                HeaderValue::from_static("private, no-cache"),
+            );
             if known {
                 *response.status_mut() = StatusCode::NOT_MODIFIED;
                 return response;
@@ -199,12 +292,21 @@ impl Call<'_> {
         }
         if self.method.answer == Answer::Raw {
             let (content_type, data) = transcode::read_http_body(message);
-            let value = HeaderValue::from_str(content_type).ok().filter(|value| !value.is_empty());
-            response.headers_mut().insert(header::CONTENT_TYPE, value.unwrap_or(HeaderValue::from_static("application/octet-stream")));
+            let value = HeaderValue::from_str(content_type)
+                .ok()
+                .filter(|value| !value.is_empty());
+            response.headers_mut().insert(
+                header::CONTENT_TYPE,
+                value.unwrap_or(HeaderValue::from_static("application/octet-stream")),
+            );
             return response.set_body(BoxBody::new(Bytes::copy_from_slice(data)));
         }
-        let json = transcode::answer::write(&table().shapes, self.method.output, message, selection);
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let json =
+            transcode::answer::write(&table().shapes, self.method.output, message, selection);
+        response.headers_mut().insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        );
         response.set_body(BoxBody::new(Bytes::from(json)))
     }
 
@@ -218,8 +320,14 @@ impl Call<'_> {
 /// Whether `If-None-Match` names the version at hand; weak marks do not matter there (RFC 9110 section 13.1.2).
 pub fn is_known(headers: &HeaderMap, tag: &HeaderValue) -> bool {
     let Ok(tag) = tag.to_str() else { return false };
-    let mut lines = headers.get_all(header::IF_NONE_MATCH).filter_map(|value| value.to_str().ok());
-    lines.any(|line| line.split(',').map(str::trim).any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag))
+    let mut lines = headers
+        .get_all(header::IF_NONE_MATCH)
+        .filter_map(|value| value.to_str().ok());
+    lines.any(|line| {
+        line.split(',')
+            .map(str::trim)
+            .any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag)
+    })
 }
 
 fn credentials_of(headers: &HeaderMap) -> HeaderMap {

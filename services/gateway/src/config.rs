@@ -53,11 +53,43 @@ pub struct Upstreams {
 }
 
 impl Upstreams {
+    fn read(reader: &mut Reader) -> Self {
+        Self {
+            auth: reader.required_or_dev(
+                "AUTH_GRPC_URL",
+                "http://127.0.0.1:9101",
+                "where auth is reached",
+            ),
+            tenant: reader.required_or_dev(
+                "TENANT_GRPC_URL",
+                "http://127.0.0.1:9102",
+                "where tenant is reached",
+            ),
+            niche: reader.required_or_dev(
+                "NICHE_GRPC_URL",
+                "http://127.0.0.1:9103",
+                "where niche is reached",
+            ),
+            search: reader.required_or_dev(
+                "SEARCH_GRPC_URL",
+                "http://127.0.0.1:9104",
+                "where search is reached",
+            ),
+        }
+    }
+
     /// Names and addresses; the name is also the first part of the proto package.
     pub fn all(&self) -> [(&'static str, &str); 4] {
-        [("auth", &self.auth), ("tenant", &self.tenant), ("niche", &self.niche), ("search", &self.search)]
+        [
+            ("auth", &self.auth),
+            ("tenant", &self.tenant),
+            ("niche", &self.niche),
+            ("search", &self.search),
+        ]
     }
 }
+
+const ADDRESS: &str = "127.0.0.1:8080";
 
 const fn seconds(n: u64) -> Duration {
     Duration::from_secs(n)
@@ -68,20 +100,38 @@ impl Config {
     pub fn read(reader: &mut Reader) -> Self {
         Self {
             keyring: rpc::Keyring::read(reader, "gateway"),
-            http_listen: reader.text("GATEWAY_HTTP_LISTEN", "127.0.0.1:8080", "where the public port listens"),
-            upstreams: Upstreams {
-                auth: reader.required_or_dev("AUTH_GRPC_URL", "http://127.0.0.1:9101", "where auth is reached"),
-                tenant: reader.required_or_dev("TENANT_GRPC_URL", "http://127.0.0.1:9102", "where tenant is reached"),
-                niche: reader.required_or_dev("NICHE_GRPC_URL", "http://127.0.0.1:9103", "where niche is reached"),
-                search: reader.required_or_dev("SEARCH_GRPC_URL", "http://127.0.0.1:9104", "where search is reached"),
-            },
+            http_listen: reader.text(
+                "GATEWAY_HTTP_LISTEN",
+                ADDRESS,
+                "where the public port listens",
+            ),
+            upstreams: Upstreams::read(reader),
             cache: cache::Config::read(reader),
             cors_origins: origins(reader),
             trusted_proxies: proxies(reader),
-            behind_tls: reader.flag("GATEWAY_BEHIND_TLS", false, "whether clients come by TLS; answers then carry HSTS"),
-            rate_limit_factor: reader.number("GATEWAY_RATE_LIMIT_FACTOR", 1.0, 0.01..=1_000_000.0, "multiplies every rate limit"),
-            replicas: reader.number("GATEWAY_REPLICAS", 1, 1..=1000, "gateways that share the traffic"),
-            workers: reader.number("GATEWAY_WORKERS", 0, 0..=256, "threads that serve HTTP; 0: one per core"),
+            behind_tls: reader.flag(
+                "GATEWAY_BEHIND_TLS",
+                false,
+                "whether clients come by TLS; answers then carry HSTS",
+            ),
+            rate_limit_factor: reader.number(
+                "GATEWAY_RATE_LIMIT_FACTOR",
+                1.0,
+                0.01..=1_000_000.0,
+                "multiplies every rate limit",
+            ),
+            replicas: reader.number(
+                "GATEWAY_REPLICAS",
+                1,
+                1..=1000,
+                "gateways that share the traffic",
+            ),
+            workers: reader.number(
+                "GATEWAY_WORKERS",
+                0,
+                0..=256,
+                "threads that serve HTTP; 0: one per core",
+            ),
             request_timeout: reader.duration_ms(
                 "GATEWAY_REQUEST_TIMEOUT_MS",
                 seconds(5),
@@ -124,13 +174,24 @@ impl Config {
 
 fn origins(reader: &mut Reader) -> Vec<String> {
     const NAME: &str = "GATEWAY_CORS_ORIGINS";
-    let origins = reader.list(NAME, "", "browser origins that may call, for example https://app.example.com");
+    let origins = reader.list(
+        NAME,
+        "",
+        "browser origins that may call, for example https://app.example.com",
+    );
     for origin in &origins {
         let is_origin = origin.parse::<http::Uri>().is_ok_and(|uri| {
-            matches!(uri.scheme_str(), Some("http" | "https")) && uri.authority().is_some() && !origin.ends_with('/') && uri.query().is_none()
+            matches!(uri.scheme_str(), Some("http" | "https"))
+                && uri.authority().is_some()
+                && !origin.ends_with('/')
+                && uri.query().is_none()
         });
         if !is_origin || origin.matches('/').count() != 2 {
-            reader.problem(NAME, format!("has '{}', which is no origin", origin.escape_debug()), "scheme, host and port, without a path");
+            reader.problem(
+                NAME,
+                format!("has '{}', which is no origin", origin.escape_debug()),
+                "scheme, host and port, without a path",
+            );
         }
     }
     origins
@@ -139,10 +200,21 @@ fn origins(reader: &mut Reader) -> Vec<String> {
 fn proxies(reader: &mut Reader) -> Vec<IpNet> {
     const NAME: &str = "GATEWAY_TRUSTED_PROXIES";
     let mut networks = Vec::new();
-    for text in reader.list(NAME, "", "networks of the proxies in front, for example 10.0.0.0/8; only they may name the client") {
-        match text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)) {
+    for text in reader.list(
+        NAME,
+        "",
+        "networks of the proxies in front, for example 10.0.0.0/8; only they may name the client",
+    ) {
+        match text
+            .parse::<IpNet>()
+            .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
+        {
             Ok(network) => networks.push(network),
-            Err(_) => reader.problem(NAME, format!("has '{}', which is no network", text.escape_debug()), "a CIDR such as 10.0.0.0/8"),
+            Err(_) => reader.problem(
+                NAME,
+                format!("has '{}', which is no network", text.escape_debug()),
+                "a CIDR such as 10.0.0.0/8",
+            ),
         }
     }
     networks
@@ -154,11 +226,22 @@ mod tests {
 
     fn problems(map: &[(&str, &str)]) -> String {
         let key = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
-        let mut all = vec![("TENANTRY_PROFILE", "dev"), ("GATEWAY_IDENTITY_KEY", key), ("TRUSTED_SERVICE_KEYS", "auth=MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=")];
+        let mut all = vec![
+            ("TENANTRY_PROFILE", "dev"),
+            ("GATEWAY_IDENTITY_KEY", key),
+            (
+                "TRUSTED_SERVICE_KEYS",
+                "auth=MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
+            ),
+        ];
         all.extend_from_slice(map);
         let mut reader = Reader::from_map(all);
         Config::read(&mut reader);
-        reader.finish().err().map(|problems| problems.to_string()).unwrap_or_default()
+        reader
+            .finish()
+            .err()
+            .map(|problems| problems.to_string())
+            .unwrap_or_default()
     }
 
     #[test]
@@ -168,7 +251,13 @@ mod tests {
 
     #[test]
     fn all_problems_are_told_at_once() {
-        let text = problems(&[("GATEWAY_CORS_ORIGINS", "https://ok.example,*"), ("GATEWAY_TRUSTED_PROXIES", "10.0.0.0/8,lan")]);
-        assert!(text.contains("GATEWAY_CORS_ORIGINS") && text.contains("GATEWAY_TRUSTED_PROXIES"), "{text}");
+        let text = problems(&[
+            ("GATEWAY_CORS_ORIGINS", "https://ok.example,*"),
+            ("GATEWAY_TRUSTED_PROXIES", "10.0.0.0/8,lan"),
+        ]);
+        assert!(
+            text.contains("GATEWAY_CORS_ORIGINS") && text.contains("GATEWAY_TRUSTED_PROXIES"),
+            "{text}"
+        );
     }
 }

@@ -32,7 +32,11 @@ struct Filled {
 impl Conn {
     /// Wraps an accepted socket.
     pub fn new(socket: TcpStream, ids: Ids) -> Self {
-        Self { socket, ids, filled: None }
+        Self {
+            socket,
+            ids,
+            filled: None,
+        }
     }
 
     fn fill_in(&self, answer: &[u8]) -> Option<Filled> {
@@ -42,17 +46,36 @@ impl Conn {
         }
         let end = answer.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
         let head = std::str::from_utf8(&answer[..end]).ok()?;
-        let is_bare = head.lines().any(|line| line.eq_ignore_ascii_case("content-length: 0"));
+        let is_bare = head
+            .lines()
+            .any(|line| line.eq_ignore_ascii_case("content-length: 0"));
         if !is_bare || end != answer.len() {
             return None;
         }
         let error = match head.get(9..12)? {
-            "408" => Error::new(ErrorCode::RequestTimeout, "request.body_timeout", "the request did not arrive in time"),
-            "431" => Error::new(ErrorCode::HeadersTooLarge, "request.headers_too_large", "the headers are larger than what is taken"),
-            _ => Error::new(ErrorCode::MalformedRequest, "request.http_malformed", "this is not a valid HTTP request"),
+            "408" => Error::new(
+                ErrorCode::RequestTimeout,
+                "request.body_timeout",
+                "the request did not arrive in time",
+            ),
+            "431" => Error::new(
+                ErrorCode::HeadersTooLarge,
+                "request.headers_too_large",
+                "the headers are larger than what is taken",
+            ),
+            _ => Error::new(
+                ErrorCode::MalformedRequest,
+                "request.http_malformed",
+                "this is not a valid HTTP request",
+            ),
         };
         let request_id = self.ids.next().to_string();
-        let about = About { request_id: &request_id, trace_id: None, locale: Locale::En, method: None };
+        let about = About {
+            request_id: &request_id,
+            trace_id: None,
+            locale: Locale::En,
+            method: None,
+        };
         let body = problem::body(&error, &about).to_string();
         let status = problem::status_of(error.error_code());
         tracing::debug!(requestId = %request_id, statusCode = status.as_u16(), "a request could not be read");
@@ -61,18 +84,30 @@ impl Conn {
             problem::MEDIA_TYPE,
             body.len(),
         );
-        Some(Filled { bytes: bytes.into_bytes(), written: 0, stands_for: answer.len() })
+        Some(Filled {
+            bytes: bytes.into_bytes(),
+            written: 0,
+            stands_for: answer.len(),
+        })
     }
 }
 
 impl AsyncRead for Conn {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().socket).poll_read(cx, buffer)
     }
 }
 
 impl AsyncWrite for Conn {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, answer: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        answer: &[u8],
+    ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         if this.filled.is_none() {
             this.filled = this.fill_in(answer);

@@ -56,7 +56,12 @@ impl Worker {
     pub async fn handle(&self, mut request: Request) -> Response<BoxBody> {
         let shared = &self.shared;
         let started = shared.process.clock.instant();
-        let mut arrival = Arrival::read(&request, &shared.process.ids, started, &shared.config.trusted_proxies);
+        let mut arrival = Arrival::read(
+            &request,
+            &shared.process.ids,
+            started,
+            &shared.config.trusted_proxies,
+        );
         let origin = shared.browsers.origin(request.headers());
         let mut story = Story::default();
         let span = spans::open(&request, &arrival);
@@ -64,7 +69,8 @@ impl Worker {
             spans::continue_trace(span, &mut arrival);
         }
         let payload = request.take_payload();
-        let answering = AssertUnwindSafe(self.answer(&request, payload, &arrival, &mut story)).catch_unwind();
+        let answering =
+            AssertUnwindSafe(self.answer(&request, payload, &arrival, &mut story)).catch_unwind();
         let outcome = match span {
             Some(span) => answering.instrument(span).await,
             None => answering.await,
@@ -78,7 +84,9 @@ impl Worker {
                 method: story.method.filter(|_| story.findings.asked),
             };
             let mut response = problem::respond(&error, &about);
-            if let (ErrorCode::MethodNotAllowed, Some(allow)) = (error.error_code(), error.details().get("allow")) {
+            if let (ErrorCode::MethodNotAllowed, Some(allow)) =
+                (error.error_code(), error.details().get("allow"))
+            {
                 let value = HeaderValue::from_str(allow).expect("the table holds names of methods");
                 response.headers_mut().insert(header::ALLOW, value);
             }
@@ -104,37 +112,70 @@ impl Worker {
         let allow = match found {
             Found::Method(method, captures) => {
                 story.method = Some(method);
-                let call = Call { worker: self, method, captures: &captures, request, arrival };
+                let call = Call {
+                    worker: self,
+                    method,
+                    captures: &captures,
+                    request,
+                    arrival,
+                };
                 return call.run(payload, &mut story.findings).await;
             }
             Found::Other { allow } => allow,
             Found::Nothing => match self.shared.pages.find(path) {
                 Some(_) if matches!(*request.method(), HttpMethod::GET | HttpMethod::HEAD) => {
-                    return self.shared.pages.show(path, request, &self.shared.process).await;
+                    return self
+                        .shared
+                        .pages
+                        .show(path, request, &self.shared.process)
+                        .await;
                 }
                 Some(allow) => allow,
-                None => return Err(Error::new(ErrorCode::RouteNotFound, "request.route_not_found", "there is nothing at this path")),
+                None => {
+                    return Err(Error::new(
+                        ErrorCode::RouteNotFound,
+                        "request.route_not_found",
+                        "there is nothing at this path",
+                    ));
+                }
             },
         };
         if request.method() == HttpMethod::OPTIONS {
             return Ok(self.options(request, allow));
         }
         let message = format!("this path does not take the method {}", request.method());
-        let error = Error::new(ErrorCode::MethodNotAllowed, "request.method_not_allowed", message);
-        Err(error.with_detail("method", request.method()).with_detail("allow", allow))
+        let error = Error::new(
+            ErrorCode::MethodNotAllowed,
+            "request.method_not_allowed",
+            message,
+        );
+        Err(error
+            .with_detail("method", request.method())
+            .with_detail("allow", allow))
     }
 
     fn options(&self, request: &Request, allow: &str) -> Response<BoxBody> {
         let mut response = Response::with_body(StatusCode::NO_CONTENT, BoxBody::new(()));
         let headers = response.headers_mut();
-        headers.insert(header::ALLOW, HeaderValue::from_str(allow).expect("the table holds names of methods"));
-        if Browsers::is_preflight(request) && self.shared.browsers.origin(request.headers()).is_some() {
+        headers.insert(
+            header::ALLOW,
+            HeaderValue::from_str(allow).expect("the table holds names of methods"),
+        );
+        if Browsers::is_preflight(request)
+            && self.shared.browsers.origin(request.headers()).is_some()
+        {
             self.shared.browsers.allow(headers);
         }
         response
     }
 
-    fn dress(&self, response: &mut Response<BoxBody>, arrival: &Arrival, origin: Option<HeaderValue>, story: &Story) {
+    fn dress(
+        &self,
+        response: &mut Response<BoxBody>,
+        arrival: &Arrival,
+        origin: Option<HeaderValue>,
+        story: &Story,
+    ) {
         let status = response.status();
         let closes = self.shared.process.shutdown.is_begun();
         let headers = response.headers_mut();
@@ -146,12 +187,19 @@ impl Worker {
         self.shared.browsers.dress(headers, origin, status);
         // A server that ends tells its clients to take the next request elsewhere.
         if closes {
-            response.head_mut().set_connection_type(actix_http::ConnectionType::Close);
+            response
+                .head_mut()
+                .set_connection_type(actix_http::ConnectionType::Close);
         }
     }
 
     fn log(&self, request: &Request, arrival: &Arrival, story: &Story, status: StatusCode) {
-        let elapsed = self.shared.process.clock.instant().saturating_duration_since(arrival.started);
+        let elapsed = self
+            .shared
+            .process
+            .clock
+            .instant()
+            .saturating_duration_since(arrival.started);
         let route = story.method.map_or("-", |method| method.template);
         self.shared.durations.record(
             elapsed.as_secs_f64(),
@@ -161,7 +209,9 @@ impl Worker {
                 KeyValue::new("http.response.status_code", i64::from(status.as_u16())),
             ],
         );
-        let path = story.method.map_or_else(|| request.path(), |method| method.template);
+        let path = story
+            .method
+            .map_or_else(|| request.path(), |method| method.template);
         let access = story.findings.access.as_deref();
         let millis = elapsed.as_secs_f64() * 1000.0;
         macro_rules! line {
@@ -187,11 +237,27 @@ impl Worker {
             Some(error) => {
                 let code = error.error_code();
                 if status.is_server_error() {
-                    line!(error, "request failed", error.code = code.as_str(), reason = error.reason(), cause = error.chain(),);
+                    line!(
+                        error,
+                        "request failed",
+                        error.code = code.as_str(),
+                        reason = error.reason(),
+                        cause = error.chain(),
+                    );
                 } else if matches!(code, ErrorCode::ForbiddenAction | ErrorCode::TenantMismatch) {
-                    line!(warn, "request refused", error.code = code.as_str(), reason = error.reason(),);
+                    line!(
+                        warn,
+                        "request refused",
+                        error.code = code.as_str(),
+                        reason = error.reason(),
+                    );
                 } else {
-                    line!(info, "request refused", error.code = code.as_str(), reason = error.reason(),);
+                    line!(
+                        info,
+                        "request refused",
+                        error.code = code.as_str(),
+                        reason = error.reason(),
+                    );
                 }
             }
         }
@@ -244,9 +310,14 @@ mod spans {
     }
 
     pub(super) fn continue_trace(span: &Span, arrival: &mut Arrival) {
-        let carrier = std::collections::HashMap::from([("traceparent".to_owned(), arrival.trace.parent().to_owned())]);
+        let carrier = std::collections::HashMap::from([(
+            "traceparent".to_owned(),
+            arrival.trace.parent().to_owned(),
+        )]);
         // A span that is not sampled has no parent to set.
-        let _ = span.set_parent(get_text_map_propagator(|propagator| propagator.extract(&carrier)));
+        let _ = span.set_parent(get_text_map_propagator(|propagator| {
+            propagator.extract(&carrier)
+        }));
         let mut out = std::collections::HashMap::new();
         get_text_map_propagator(|propagator| propagator.inject_context(&span.context(), &mut out));
         if let Some(parent) = out.remove("traceparent") {

@@ -30,8 +30,8 @@ mod streams;
 pub mod strict_json;
 mod texts;
 pub mod transcode;
-pub mod upstream;
 mod uploads;
+pub mod upstream;
 mod wire;
 
 use std::sync::Arc;
@@ -52,19 +52,29 @@ pub async fn serve(process: Process) -> anyhow::Result<()> {
     let config = Config::read(&mut reader);
     reader.finish()?;
     let listen = &config.http_listen;
-    let listener = std::net::TcpListener::bind(listen)
-        .with_context(|| format!("cannot listen on {listen} (GATEWAY_HTTP_LISTEN); is it taken by another process?"))?;
+    let listener = std::net::TcpListener::bind(listen).with_context(|| {
+        format!("cannot listen on {listen} (GATEWAY_HTTP_LISTEN); is it taken by another process?")
+    })?;
     run(config, listener, process).await
 }
 
 /// Serves HTTP on `listener` until the process ends.
 ///
 /// Starts with every service and Redis down: requests that need them fail with 503, limits are counted by the process alone.
-pub async fn run(config: Config, listener: std::net::TcpListener, process: Process) -> anyhow::Result<()> {
+pub async fn run(
+    config: Config,
+    listener: std::net::TcpListener,
+    process: Process,
+) -> anyhow::Result<()> {
     let table = routes::table();
-    let links = Arc::new(Links::new(&config.upstreams, &config.keyring, &process.clock)?);
+    let links = Arc::new(Links::new(
+        &config.upstreams,
+        &config.keyring,
+        &process.clock,
+    )?);
     upstream::check(&links, &table.methods)?;
-    let cache = cache::Cache::connect(&config.cache, process.clock.clone()).map_err(|error| anyhow::anyhow!(error.chain()))?;
+    let cache = cache::Cache::connect(&config.cache, process.clock.clone())
+        .map_err(|error| anyhow::anyhow!(error.chain()))?;
     let authn = Arc::new(Authn::new(process.clock.clone(), config.access_silence_max));
     follow_access(&process, &links, &authn)?;
     let durations = process
@@ -76,7 +86,10 @@ pub async fn run(config: Config, listener: std::net::TcpListener, process: Proce
         .with_description("time from a request's head to its answer's head")
         .build();
     let shared = Shared {
-        limits: Limits::new(cache.rate_limiter(config.replicas), config.rate_limit_factor),
+        limits: Limits::new(
+            cache.rate_limiter(config.replicas),
+            config.rate_limit_factor,
+        ),
         browsers: browsers::Browsers::new(config.cors_origins.clone(), config.behind_tls),
         pages: pages::Pages::new(process.profile),
         authn,
@@ -89,10 +102,16 @@ pub async fn run(config: Config, listener: std::net::TcpListener, process: Proce
 }
 
 /// Seconds: from a cached answer to the longest deadline, as everywhere on the platform.
-const LATENCY_BUCKETS_S: [f64; 13] = [0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+const LATENCY_BUCKETS_S: [f64; 13] = [
+    0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+];
 
 fn follow_access(process: &Process, links: &Links, authn: &Arc<Authn>) -> anyhow::Result<()> {
-    let auth = links.open().get("auth").map_err(|error| anyhow::anyhow!(error.chain()))?.clone();
+    let auth = links
+        .open()
+        .get("auth")
+        .map_err(|error| anyhow::anyhow!(error.chain()))?
+        .clone();
     let (shutdown, followed) = (process.shutdown.clone(), Arc::clone(authn));
     process.tasks.spawn("gateway.access", async move {
         shutdown.or(authn::follow(followed, auth)).await;
@@ -100,7 +119,13 @@ fn follow_access(process: &Process, links: &Links, authn: &Arc<Authn>) -> anyhow
     let watched = Arc::clone(authn);
     process.health.register("auth", move || {
         let is_current = watched.is_current();
-        async move { if is_current { Ok(()) } else { Err("no word from auth".to_owned()) } }
+        async move {
+            if is_current {
+                Ok(())
+            } else {
+                Err("no word from auth".to_owned())
+            }
+        }
     });
     Ok(())
 }

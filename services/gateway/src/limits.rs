@@ -38,7 +38,13 @@ struct Rule {
 }
 
 const fn rule(name: &'static str, whom: Whom, permits: u32, window: Duration, lease: u32) -> Rule {
-    Rule { name, whom, permits, window, lease }
+    Rule {
+        name,
+        whom,
+        permits,
+        window,
+        lease,
+    }
 }
 
 const TENANT: Rule = rule("tenant", Whom::Tenant, TENANT_CEILING, MINUTE, 200);
@@ -67,7 +73,9 @@ const fn rules(rate: Rate) -> &'static [Rule] {
 
 /// What a class allows, for the documentation: permits and seconds of its first limit.
 pub fn figures(rate: Rate) -> Option<(&'static str, u32, u64)> {
-    rules(rate).first().map(|rule| (rule.name, rule.permits, rule.window.as_secs()))
+    rules(rate)
+        .first()
+        .map(|rule| (rule.name, rule.permits, rule.window.as_secs()))
 }
 
 /// Counts requests against the limits of their class.
@@ -84,8 +92,16 @@ impl Limits {
     }
 
     /// Takes a permit of every limit of the class, in one round trip at most; `None` when the class has none.
-    pub async fn check(&self, rate: Rate, address: &str, access: Option<&Access>) -> Option<Verdict> {
-        let limits: Vec<Limit> = rules(rate).iter().filter_map(|rule| self.limit(rule, address, access)).collect();
+    pub async fn check(
+        &self,
+        rate: Rate,
+        address: &str,
+        access: Option<&Access>,
+    ) -> Option<Verdict> {
+        let limits: Vec<Limit> = rules(rate)
+            .iter()
+            .filter_map(|rule| self.limit(rule, address, access))
+            .collect();
         if limits.is_empty() {
             return None;
         }
@@ -94,7 +110,9 @@ impl Limits {
 
     /// Counts a credential that was refused; the verdict says whether the address has guessed too often.
     pub async fn count_bad_credential(&self, address: &str) -> Verdict {
-        let limit = self.limit(&BAD, address, None).expect("an address is always there");
+        let limit = self
+            .limit(&BAD, address, None)
+            .expect("an address is always there");
         self.limiter.check(&[limit]).await
     }
 
@@ -104,8 +122,12 @@ impl Limits {
             Whom::Actor => access.map_or(address, |access| &access.actor_subject),
             Whom::Tenant => access?.tenant_subject.as_deref()?,
         };
-        let permits = (f64::from(rule.permits) * self.factor).round().clamp(1.0, 1e9) as u32;
-        let lease = (f64::from(rule.lease) * self.factor).round().clamp(1.0, 1000.0) as u32;
+        let permits = (f64::from(rule.permits) * self.factor)
+            .round()
+            .clamp(1.0, 1e9) as u32;
+        let lease = (f64::from(rule.lease) * self.factor)
+            .round()
+            .clamp(1.0, 1000.0) as u32;
         let lease = if rule.lease == 1 { 1 } else { lease };
         Some(Limit::new(rule.name, subject, permits, rule.window).leased(lease))
     }
@@ -113,21 +135,38 @@ impl Limits {
 
 /// The failure of a request that came too early.
 pub fn refusal(verdict: &Verdict) -> Error {
-    let after = verdict.retry_after().unwrap_or(Duration::from_secs(1)).max(Duration::from_secs(1));
+    let after = verdict
+        .retry_after()
+        .unwrap_or(Duration::from_secs(1))
+        .max(Duration::from_secs(1));
     let seconds = after.as_secs_f64().ceil() as u64;
-    Error::new(ErrorCode::RateLimited, "rate.limited", format!("too many requests; try again in {seconds} s"))
-        .with_detail("seconds", seconds)
-        .with_retry_after(Duration::from_secs(seconds))
+    Error::new(
+        ErrorCode::RateLimited,
+        "rate.limited",
+        format!("too many requests; try again in {seconds} s"),
+    )
+    .with_detail("seconds", seconds)
+    .with_retry_after(Duration::from_secs(seconds))
 }
 
 /// Adds `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers): the limit that the caller will hit first.
 pub fn dress(headers: &mut HeaderMap, verdict: &Verdict) {
-    let Some(outcome) = verdict.tightest() else { return };
-    let Outcome { class, limit, window, remaining, reset_seconds, .. } = outcome;
+    let Some(outcome) = verdict.tightest() else {
+        return;
+    };
+    let Outcome {
+        class,
+        limit,
+        window,
+        remaining,
+        reset_seconds,
+        ..
+    } = outcome;
     let policy = format!("\"{class}\";q={limit};w={}", window.as_secs());
     let state = format!("\"{class}\";r={remaining};t={reset_seconds}");
     for (name, text) in [("ratelimit-policy", policy), ("ratelimit", state)] {
-        let value = HeaderValue::from_str(&text).expect("names of classes and numbers are printable");
+        let value =
+            HeaderValue::from_str(&text).expect("names of classes and numbers are printable");
         headers.insert(HeaderName::from_static(name), value);
     }
 }

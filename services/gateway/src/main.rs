@@ -8,7 +8,9 @@ fn main() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some("openapi") {
         return gateway::openapi::print();
     }
-    match runtime::command("gateway", &[Command::Serve], |reader| drop(gateway::Config::read(reader))) {
+    match runtime::command("gateway", &[Command::Serve], |reader| {
+        drop(gateway::Config::read(reader))
+    }) {
         Ok(_) => runtime::run("gateway", gateway::serve),
         Err(code) => code,
     }

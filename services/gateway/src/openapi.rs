@@ -23,7 +23,8 @@ pub const COMMITTED: &str = include_str!("../openapi.json");
 
 /// Makes the description anew.
 pub fn document() -> String {
-    let mut text = serde_json::to_string_pretty(&value(table())).expect("a JSON value is always writable");
+    let mut text =
+        serde_json::to_string_pretty(&value(table())).expect("a JSON value is always writable");
     text.push('\n');
     text
 }
@@ -38,11 +39,15 @@ pub fn print() -> ExitCode {
 
 fn value(table: &Table) -> Value {
     let mut schemas = schema::Schemas::default();
-    let mut paths: std::collections::BTreeMap<String, Map<String, Value>> = std::collections::BTreeMap::new();
+    let mut paths: std::collections::BTreeMap<String, Map<String, Value>> =
+        std::collections::BTreeMap::new();
     for method in &table.methods {
         let path = operation::path(method);
         let operation = operation::describe(table, method, &mut schemas);
-        paths.entry(path).or_default().insert(method.verb.as_str().to_ascii_lowercase(), operation);
+        paths
+            .entry(path)
+            .or_default()
+            .insert(method.verb.as_str().to_ascii_lowercase(), operation);
     }
     let mut components = schemas.finish();
     components.insert("Problem".to_owned(), problem_schema());
@@ -95,19 +100,84 @@ fn tags(table: &Table) -> Vec<Value> {
 
 /// The failures that operations refer to: name, statuses, example code and message.
 const FAILURES: [(&str, &str, &str, &str); 13] = [
-    ("BadRequest", "The request is malformed or breaks rules; `error.details.fields` lists each place.", "VALIDATION_ERROR", "the request breaks one or more rules"),
-    ("Unauthorized", "There is no credential, or it is not valid.", "INVALID_TOKEN", "the credential is not valid"),
-    ("Forbidden", "The caller may not do this.", "FORBIDDEN_ACTION", "you are not allowed to do this"),
-    ("NotFound", "It does not exist, or it is not yours: the two look the same.", "NOT_FOUND", "there is no such thing"),
-    ("RequestTimeout", "The body did not arrive in time.", "REQUEST_TIMEOUT", "the body did not arrive in time"),
-    ("Conflict", "Somebody else changed it, it exists already, or its state forbids the action.", "CONFLICT", "it was changed in the meantime"),
-    ("PayloadTooLarge", "The body is larger than the method takes.", "PAYLOAD_TOO_LARGE", "the body is larger than this method takes"),
-    ("UnsupportedMediaType", "The body's media type or encoding is not taken.", "UNSUPPORTED_MEDIA_TYPE", "send the body as application/json"),
-    ("UnprocessableContent", "The idempotency key was used before with another request.", "IDEMPOTENCY_KEY_REUSED", "the key was used with another request"),
-    ("TooManyRequests", "Too many requests; `Retry-After` says when to try again.", "RATE_LIMITED", "too many requests; try again in 7 s"),
-    ("InternalError", "Our fault; quote `error.requestId` when you report it.", "INTERNAL_ERROR", "something went wrong on our side"),
-    ("Unavailable", "A part of the platform is down; try again shortly.", "SERVICE_UNAVAILABLE", "a part of the service is not available right now; try again shortly"),
-    ("Timeout", "It took too long; try again if the method is idempotent or you sent a key.", "DEADLINE_EXCEEDED", "it took too long; try again"),
+    (
+        "BadRequest",
+        "The request is malformed or breaks rules; `error.details.fields` lists each place.",
+        "VALIDATION_ERROR",
+        "the request breaks one or more rules",
+    ),
+    (
+        "Unauthorized",
+        "There is no credential, or it is not valid.",
+        "INVALID_TOKEN",
+        "the credential is not valid",
+    ),
+    (
+        "Forbidden",
+        "The caller may not do this.",
+        "FORBIDDEN_ACTION",
+        "you are not allowed to do this",
+    ),
+    (
+        "NotFound",
+        "It does not exist, or it is not yours: the two look the same.",
+        "NOT_FOUND",
+        "there is no such thing",
+    ),
+    (
+        "RequestTimeout",
+        "The body did not arrive in time.",
+        "REQUEST_TIMEOUT",
+        "the body did not arrive in time",
+    ),
+    (
+        "Conflict",
+        "Somebody else changed it, it exists already, or its state forbids the action.",
+        "CONFLICT",
+        "it was changed in the meantime",
+    ),
+    (
+        "PayloadTooLarge",
+        "The body is larger than the method takes.",
+        "PAYLOAD_TOO_LARGE",
+        "the body is larger than this method takes",
+    ),
+    (
+        "UnsupportedMediaType",
+        "The body's media type or encoding is not taken.",
+        "UNSUPPORTED_MEDIA_TYPE",
+        "send the body as application/json",
+    ),
+    (
+        "UnprocessableContent",
+        "The idempotency key was used before with another request.",
+        "IDEMPOTENCY_KEY_REUSED",
+        "the key was used with another request",
+    ),
+    (
+        "TooManyRequests",
+        "Too many requests; `Retry-After` says when to try again.",
+        "RATE_LIMITED",
+        "too many requests; try again in 7 s",
+    ),
+    (
+        "InternalError",
+        "Our fault; quote `error.requestId` when you report it.",
+        "INTERNAL_ERROR",
+        "something went wrong on our side",
+    ),
+    (
+        "Unavailable",
+        "A part of the platform is down; try again shortly.",
+        "SERVICE_UNAVAILABLE",
+        "a part of the service is not available right now; try again shortly",
+    ),
+    (
+        "Timeout",
+        "It took too long; try again if the method is idempotent or you sent a key.",
+        "DEADLINE_EXCEEDED",
+        "it took too long; try again",
+    ),
 ];
 
 fn responses() -> Map<String, Value> {
@@ -166,7 +236,10 @@ fn parameters() -> Value {
 }
 
 fn problem_schema() -> Value {
-    let codes: Vec<&str> = kernel::ErrorCode::ALL.iter().map(|code| code.as_str()).collect();
+    let codes: Vec<&str> = kernel::ErrorCode::ALL
+        .iter()
+        .map(|code| code.as_str())
+        .collect();
     json!({
         "type": "object",
         "description": "A failure: RFC 9457, and the same facts for programs in `error`.",

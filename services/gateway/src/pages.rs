@@ -48,20 +48,40 @@ pub struct Pages {
 impl Pages {
     /// `/debug` exists in the dev profile only.
     pub fn new(profile: Profile) -> Self {
-        let swagger = Config::from("/v1/openapi.json").try_it_out_enabled(true).persist_authorization(false).validator_url("none");
-        Self { dev: profile == Profile::Dev, swagger: Arc::new(swagger) }
+        let swagger = Config::from("/v1/openapi.json")
+            .try_it_out_enabled(true)
+            .persist_authorization(false)
+            .validator_url("none");
+        Self {
+            dev: profile == Profile::Dev,
+            swagger: Arc::new(swagger),
+        }
     }
 
     /// The methods that a page takes; `None` when there is no such page.
     pub fn find(&self, path: &str) -> Option<&'static str> {
-        let known = matches!(path, "/" | "/health" | "/health/live" | "/health/ready" | "/v1/openapi.json" | "/docs" | "/docs/")
-            || path.strip_prefix("/docs/").is_some_and(|file| self.asset(file).is_some())
+        let known = matches!(
+            path,
+            "/" | "/health"
+                | "/health/live"
+                | "/health/ready"
+                | "/v1/openapi.json"
+                | "/docs"
+                | "/docs/"
+        ) || path
+            .strip_prefix("/docs/")
+            .is_some_and(|file| self.asset(file).is_some())
             || (self.dev && path == "/debug/routes");
         known.then_some(ALLOW)
     }
 
     /// Shows a page that [`Pages::find`] knows.
-    pub async fn show(&self, path: &str, request: &Request, process: &Process) -> Result<Response<BoxBody>> {
+    pub async fn show(
+        &self,
+        path: &str,
+        request: &Request,
+        process: &Process,
+    ) -> Result<Response<BoxBody>> {
         match path {
             "/" => Ok(json_page(&welcome())),
             "/health" | "/health/live" => Ok(json_page(&json!({"status": "live"}))),
@@ -70,14 +90,23 @@ impl Pages {
                     return Ok(json_page(&json!({"status": "ready"})));
                 }
                 let message = "the service does not take requests right now";
-                Err(Error::new(ErrorCode::ServiceUnavailable, "service.not_ready", message).with_retry_after(std::time::Duration::from_secs(1)))
+                Err(
+                    Error::new(ErrorCode::ServiceUnavailable, "service.not_ready", message)
+                        .with_retry_after(std::time::Duration::from_secs(1)),
+                )
             }
             "/v1/openapi.json" => Ok(openapi_page(request)),
-            "/docs" | "/docs/" => Ok(docs_page("text/html; charset=utf-8", Bytes::from_static(INDEX.as_bytes()))),
+            "/docs" | "/docs/" => Ok(docs_page(
+                "text/html; charset=utf-8",
+                Bytes::from_static(INDEX.as_bytes()),
+            )),
             "/debug/routes" if self.dev => Ok(json_page(&routes())),
             other => {
-                let file = other.strip_prefix("/docs/").and_then(|file| self.asset(file));
-                let (content_type, bytes) = file.ok_or_else(|| Error::internal("a page was announced and is not there"))?;
+                let file = other
+                    .strip_prefix("/docs/")
+                    .and_then(|file| self.asset(file));
+                let (content_type, bytes) =
+                    file.ok_or_else(|| Error::internal("a page was announced and is not there"))?;
                 Ok(docs_page(&content_type, bytes))
             }
         }
@@ -133,14 +162,17 @@ fn json_page(value: &serde_json::Value) -> Response<BoxBody> {
 
 fn page(content_type: &str, bytes: Bytes) -> Response<BoxBody> {
     let mut response = Response::with_body(StatusCode::OK, BoxBody::new(bytes));
-    let value = HeaderValue::from_str(content_type).unwrap_or(HeaderValue::from_static("application/octet-stream"));
+    let value = HeaderValue::from_str(content_type)
+        .unwrap_or(HeaderValue::from_static("application/octet-stream"));
     response.headers_mut().insert(header::CONTENT_TYPE, value);
     response
 }
 
 fn docs_page(content_type: &str, bytes: Bytes) -> Response<BoxBody> {
     let mut response = page(content_type, bytes);
-    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, DOCS_POLICY);
+    response
+        .headers_mut()
+        .insert(header::CONTENT_SECURITY_POLICY, DOCS_POLICY);
     response.headers_mut().insert(header::CACHE_CONTROL, PUBLIC);
     response
 }
@@ -151,7 +183,10 @@ fn openapi_page(request: &Request) -> Response<BoxBody> {
         use sha2::Digest as _;
         let text = openapi::COMMITTED;
         let hash = hex::encode(&sha2::Sha256::digest(text)[..12]);
-        (Bytes::from_static(text.as_bytes()), HeaderValue::from_str(&format!("\"{hash}\"")).expect("hexadecimal is printable"))
+        (
+            Bytes::from_static(text.as_bytes()),
+            HeaderValue::from_str(&format!("\"{hash}\"")).expect("hexadecimal is printable"),
+        )
     });
     let is_known = crate::call::is_known(request.headers(), tag);
     let mut response = if is_known {

@@ -31,7 +31,9 @@ pub struct About<'a> {
 #[deny(clippy::wildcard_enum_match_arm)]
 pub const fn status_of(code: ErrorCode) -> StatusCode {
     match code {
-        ErrorCode::ValidationError | ErrorCode::MalformedRequest | ErrorCode::TenantMismatch => StatusCode::BAD_REQUEST,
+        ErrorCode::ValidationError | ErrorCode::MalformedRequest | ErrorCode::TenantMismatch => {
+            StatusCode::BAD_REQUEST
+        }
         ErrorCode::Unauthorized
         | ErrorCode::InvalidToken
         | ErrorCode::TokenExpired
@@ -45,7 +47,9 @@ pub const fn status_of(code: ErrorCode) -> StatusCode {
         ErrorCode::NotFound | ErrorCode::RouteNotFound => StatusCode::NOT_FOUND,
         ErrorCode::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         ErrorCode::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
-        ErrorCode::Conflict | ErrorCode::DuplicateResource | ErrorCode::StateConflict => StatusCode::CONFLICT,
+        ErrorCode::Conflict | ErrorCode::DuplicateResource | ErrorCode::StateConflict => {
+            StatusCode::CONFLICT
+        }
         ErrorCode::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         ErrorCode::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         ErrorCode::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
@@ -59,16 +63,22 @@ pub const fn status_of(code: ErrorCode) -> StatusCode {
 
 /// `https://tenantry.dev/problems/forbidden-action`.
 pub fn type_of(code: ErrorCode) -> String {
-    format!("{TYPE_BASE}{}", code.as_str().to_ascii_lowercase().replace('_', "-"))
+    format!(
+        "{TYPE_BASE}{}",
+        code.as_str().to_ascii_lowercase().replace('_', "-")
+    )
 }
 
 /// The body of a failure.
 pub fn body(error: &Error, about: &About<'_>) -> Value {
     let code = error.error_code();
     let none = BTreeMap::new();
-    let title = texts::find(about.locale, &format!("title.{code}"), &none).unwrap_or_else(|| code.to_string());
-    let message = texts::find(about.locale, error.reason(), error.details()).unwrap_or_else(|| error.message().to_owned());
-    let mut inner = json!({"code": code.as_str(), "message": message, "requestId": about.request_id});
+    let title = texts::find(about.locale, &format!("title.{code}"), &none)
+        .unwrap_or_else(|| code.to_string());
+    let message = texts::find(about.locale, error.reason(), error.details())
+        .unwrap_or_else(|| error.message().to_owned());
+    let mut inner =
+        json!({"code": code.as_str(), "message": message, "requestId": about.request_id});
     if let Some(trace_id) = about.trace_id {
         inner["traceId"] = trace_id.into();
     }
@@ -87,7 +97,11 @@ pub fn body(error: &Error, about: &About<'_>) -> Value {
 }
 
 fn details(error: &Error, about: &About<'_>) -> Map<String, Value> {
-    let mut details: Map<String, Value> = error.details().iter().map(|(key, value)| (key.clone(), value.as_str().into())).collect();
+    let mut details: Map<String, Value> = error
+        .details()
+        .iter()
+        .map(|(key, value)| (key.clone(), value.as_str().into()))
+        .collect();
     if !error.violations().is_empty() {
         let fields = error.violations().iter().map(|violation| {
             let field = match about.method {
@@ -109,18 +123,29 @@ pub fn respond(error: &Error, about: &About<'_>) -> Response<BoxBody> {
     let mut response = Response::with_body(status_of(code), BoxBody::new(bytes));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
-    headers.insert(header::CONTENT_LANGUAGE, HeaderValue::from_static(about.locale.as_str()));
+    headers.insert(
+        header::CONTENT_LANGUAGE,
+        HeaderValue::from_static(about.locale.as_str()),
+    );
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if let Some(after) = error.retry_after() {
-        headers.insert(header::RETRY_AFTER, HeaderValue::from(after.as_secs_f64().ceil().max(1.0) as u64));
+        headers.insert(
+            header::RETRY_AFTER,
+            HeaderValue::from(after.as_secs_f64().ceil().max(1.0) as u64),
+        );
     }
     let challenge = match code {
         ErrorCode::Unauthorized => Some("Bearer"),
-        ErrorCode::InvalidToken | ErrorCode::TokenExpired | ErrorCode::TenantNotFound => Some("Bearer error=\"invalid_token\""),
+        ErrorCode::InvalidToken | ErrorCode::TokenExpired | ErrorCode::TenantNotFound => {
+            Some("Bearer error=\"invalid_token\"")
+        }
         _ => None,
     };
     if let Some(challenge) = challenge {
-        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        headers.insert(
+            header::WWW_AUTHENTICATE,
+            HeaderValue::from_static(challenge),
+        );
     }
     response
 }

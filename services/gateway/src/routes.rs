@@ -3,6 +3,8 @@
 //! Every method with an HTTP rule is in it; internal methods have none. Everything that a request needs to
 //! know about its method stands in [`Method`]; nothing is looked up by name while serving.
 
+mod compile;
+
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
@@ -11,7 +13,7 @@ use http::uri::PathAndQuery;
 use prost_reflect::MethodDescriptor;
 use proto::policy::{Access, Http, MethodPolicy};
 
-use crate::shape::{Form, Int, Kind, Label, ShapeId, Shapes};
+use crate::shape::{ShapeId, Shapes};
 
 /// The HTTP methods that the contract uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,7 +38,9 @@ impl Verb {
     }
 
     fn named(name: &str) -> anyhow::Result<Self> {
-        Self::of(name).filter(|_| name != "HEAD").with_context(|| format!("the HTTP method {name} is not supported"))
+        Self::of(name)
+            .filter(|_| name != "HEAD")
+            .with_context(|| format!("the HTTP method {name} is not supported"))
     }
 
     /// Reads a request line's method; `HEAD` is answered as `GET`.
@@ -138,16 +142,24 @@ pub enum Found<'t, 'p> {
 /// The table of the contract. Built at the first call.
 pub fn table() -> &'static Table {
     static TABLE: OnceLock<Table> = OnceLock::new();
-    TABLE.get_or_init(|| Table::build().expect("the committed contract makes a valid route table; a test builds it"))
+    TABLE.get_or_init(|| {
+        Table::build().expect("the committed contract makes a valid route table; a test builds it")
+    })
 }
 
 impl Table {
     /// Compiles the table, or says which method cannot be served.
     pub fn build() -> anyhow::Result<Self> {
-        let mut table = Self { shapes: Shapes::default(), methods: Vec::new(), nodes: vec![Node::default()] };
+        let mut table = Self {
+            shapes: Shapes::default(),
+            methods: Vec::new(),
+            nodes: vec![Node::default()],
+        };
         for policy in proto::policy::ALL {
             for rule in policy.http {
-                table.add(policy, rule).with_context(|| format!("method {}", policy.path))?;
+                table
+                    .add(policy, rule)
+                    .with_context(|| format!("method {}", policy.path))?;
             }
         }
         for node in &mut table.nodes {
@@ -164,80 +176,38 @@ impl Table {
     }
 
     fn add(&mut self, policy: &'static MethodPolicy, rule: &'static Http) -> anyhow::Result<()> {
-        ensure!(policy.access != Access::Internal, "an internal method must not have an HTTP rule");
-        let service = proto::pool().get_service_by_name(policy.service).context("its service is not in the contract")?;
-        let method = service.methods().find(|method| method.name() == policy.method).context("it is not in the contract")?;
-        let compiled = self.compile(&method, policy, rule)?;
+        ensure!(
+            policy.access != Access::Internal,
+            "an internal method must not have an HTTP rule"
+        );
+        let service = proto::pool()
+            .get_service_by_name(policy.service)
+            .context("its service is not in the contract")?;
+        let method = service
+            .methods()
+            .find(|method| method.name() == policy.method)
+            .context("it is not in the contract")?;
+        let compiled = compile::method(&mut self.shapes, &method, policy, rule)?;
         self.insert(compiled)
-    }
-
-    fn compile(&mut self, method: &MethodDescriptor, policy: &'static MethodPolicy, rule: &'static Http) -> anyhow::Result<Method> {
-        let (verb, template) = (Verb::named(rule.verb)?, rule.path);
-        ensure!(template.starts_with('/'), "its path does not start with a slash");
-        let (input, output) = (self.shapes.add(&method.input()), self.shapes.add(&method.output()));
-        let (request, response) = (self.shapes.get(input), self.shapes.get(output));
-        let position = |name: &str| request.fields.iter().position(|field| field.name == name);
-        let mut captures = Vec::new();
-        let mut reserved = Vec::new();
-        for name in template.split('/').filter_map(variable) {
-            captures.push(position(name).with_context(|| format!("the path variable {name} is no field of the request"))?);
-            reserved.push(name.to_owned());
-        }
-        let is_raw = |index: usize| request.fields[index].kind.message().is_some_and(|id| self.shapes.get(id).form == Form::HttpBody);
-        let body = match rule.body {
-            "" => BodyRule::None,
-            "*" => BodyRule::All,
-            name => {
-                let index = position(name).with_context(|| format!("the body field {name} is no field of the request"))?;
-                reserved.push(name.to_owned());
-                if is_raw(index) { BodyRule::Raw(index) } else { BodyRule::Field(index) }
-            }
-        };
-        let streams_in = method.is_client_streaming();
-        ensure!(!streams_in || matches!(body, BodyRule::Raw(_)), "a streamed request needs a google.api.HttpBody as its body");
-        let mask = position("update_mask").filter(|_| verb == Verb::Patch);
-        reserved.extend(mask.map(|_| "update_mask".to_owned()));
-        let version = position("version")
-            .filter(|index| matches!(request.fields[*index].kind, Kind::Int(Int { .. })) && !matches!(verb, Verb::Get | Verb::Post));
-        let answer = match (response.form, method.is_server_streaming()) {
-            (Form::HttpBody, false) => Answer::Raw,
-            (Form::HttpBody, true) => Answer::RawStream,
-            (_, false) => Answer::Json,
-            (_, true) => Answer::Events,
-        };
-        let data = response.by_name("data").and_then(|field| Some((field.number, field.kind.message()?, field.label)));
-        let etag = data.filter(|(_, _, label)| *label == Label::Optional).and_then(|(number, shape, _)| {
-            let version = self.shapes.get(shape).by_name("version").filter(|field| field.kind.wire_type() == crate::wire::VARINT)?;
-            Some((number, version.number))
-        });
-        Ok(Method {
-            path: PathAndQuery::from_static(policy.path),
-            verb,
-            template,
-            input,
-            output,
-            captures,
-            reserved,
-            body,
-            answer,
-            streams_in,
-            policy,
-            version,
-            mask,
-            data: data.map(|(number, shape, _)| (number, shape)),
-            etag,
-            descriptor: method.clone(),
-        })
     }
 
     fn insert(&mut self, method: Method) -> anyhow::Result<()> {
         let mut at = 0;
         for segment in method.template.split('/').skip(1) {
-            at = if variable(segment).is_some() { self.child_variable(at) } else { self.child_literal(at, segment)? };
+            at = if variable(segment).is_some() {
+                self.child_variable(at)
+            } else {
+                self.child_literal(at, segment)?
+            };
         }
         let index = self.methods.len();
         if let Some(other) = self.nodes[at].methods.insert(method.verb, index) {
-            bail!("{} {} is taken by {}", method.verb.as_str(), method.template, self.methods[other].path);
+            bail!(
+                "{} {} is taken by {}",
+                method.verb.as_str(),
+                method.template,
+                self.methods[other].path
+            );
         }
         self.methods.push(method);
         Ok(())
@@ -254,8 +224,15 @@ impl Table {
     }
 
     fn child_literal(&mut self, at: usize, segment: &str) -> anyhow::Result<usize> {
-        ensure!(!segment.is_empty() && !segment.contains(['{', '}', '*']), "the path segment `{segment}` is not supported");
-        if let Some((_, child)) = self.nodes[at].literals.iter().find(|(literal, _)| literal == segment) {
+        ensure!(
+            !segment.is_empty() && !segment.contains(['{', '}', '*']),
+            "the path segment `{segment}` is not supported"
+        );
+        if let Some((_, child)) = self.nodes[at]
+            .literals
+            .iter()
+            .find(|(literal, _)| literal == segment)
+        {
             return Ok(*child);
         }
         self.nodes.push(Node::default());
@@ -266,9 +243,13 @@ impl Table {
 
     /// Finds what a path leads to. A literal wins over a variable at the same place.
     pub fn find<'p>(&self, verb: Option<Verb>, path: &'p str) -> Found<'_, 'p> {
-        let Some(rest) = path.strip_prefix('/') else { return Found::Nothing };
+        let Some(rest) = path.strip_prefix('/') else {
+            return Found::Nothing;
+        };
         let mut captures = Vec::new();
-        let Some(node) = self.walk(0, rest, &mut captures) else { return Found::Nothing };
+        let Some(node) = self.walk(0, rest, &mut captures) else {
+            return Found::Nothing;
+        };
         let node = &self.nodes[node];
         match verb.and_then(|verb| node.methods.get(&verb)) {
             Some(index) => Found::Method(&self.methods[*index], captures),
@@ -278,7 +259,9 @@ impl Table {
 
     fn walk<'p>(&self, at: usize, rest: &'p str, captures: &mut Vec<&'p str>) -> Option<usize> {
         let node = &self.nodes[at];
-        let (segment, tail) = rest.split_once('/').map_or((rest, None), |(segment, tail)| (segment, Some(tail)));
+        let (segment, tail) = rest
+            .split_once('/')
+            .map_or((rest, None), |(segment, tail)| (segment, Some(tail)));
         let go = |child: usize, captures: &mut Vec<&'p str>| match tail {
             Some(tail) => self.walk(child, tail, captures),
             None => (!self.nodes[child].methods.is_empty()).then_some(child),
@@ -308,7 +291,9 @@ mod tests {
 
     fn check(verb: Verb, path: &str, template: &str, captures: &[&str]) {
         match table().find(Some(verb), path) {
-            Found::Method(method, found) => assert_eq!((method.template, &found[..]), (template, captures)),
+            Found::Method(method, found) => {
+                assert_eq!((method.template, &found[..]), (template, captures))
+            }
             _ => panic!("{path} leads nowhere"),
         }
     }
@@ -316,29 +301,71 @@ mod tests {
     #[test]
     fn paths_lead_to_their_methods() {
         check(Verb::Get, "/v1/me", "/v1/me", &[]);
-        check(Verb::Get, "/v1/tenants/abc", "/v1/tenants/{tenant_id}", &["abc"]);
-        check(Verb::Post, "/v1/niches/people/person/records", "/v1/niches/{niche}/{entity}/records", &["people", "person"]);
-        check(Verb::Get, "/v1/niches/people/config", "/v1/niches/{niche}/config", &["people"]);
-        check(Verb::Get, "/.well-known/jwks.json", "/.well-known/jwks.json", &[]);
+        check(
+            Verb::Get,
+            "/v1/tenants/abc",
+            "/v1/tenants/{tenant_id}",
+            &["abc"],
+        );
+        check(
+            Verb::Post,
+            "/v1/niches/people/person/records",
+            "/v1/niches/{niche}/{entity}/records",
+            &["people", "person"],
+        );
+        check(
+            Verb::Get,
+            "/v1/niches/people/config",
+            "/v1/niches/{niche}/config",
+            &["people"],
+        );
+        check(
+            Verb::Get,
+            "/.well-known/jwks.json",
+            "/.well-known/jwks.json",
+            &[],
+        );
     }
 
     #[test]
     fn near_misses_lead_nowhere() {
-        for path in ["", "/", "/v1", "/v1/me/", "/v1//me", "/v1/tenants/", "/V1/me", "/v1/niches/a/b/records/c/d"] {
-            assert!(matches!(table().find(Some(Verb::Get), path), Found::Nothing), "{path}");
+        for path in [
+            "",
+            "/",
+            "/v1",
+            "/v1/me/",
+            "/v1//me",
+            "/v1/tenants/",
+            "/V1/me",
+            "/v1/niches/a/b/records/c/d",
+        ] {
+            assert!(
+                matches!(table().find(Some(Verb::Get), path), Found::Nothing),
+                "{path}"
+            );
         }
     }
 
     #[test]
     fn a_known_path_tells_its_methods() {
-        let Found::Other { allow } = table().find(Some(Verb::Put), "/v1/niches/a/b/records/c") else { panic!("must exist") };
+        let Found::Other { allow } = table().find(Some(Verb::Put), "/v1/niches/a/b/records/c")
+        else {
+            panic!("must exist")
+        };
         assert_eq!(allow, "GET, HEAD, DELETE, PATCH, OPTIONS");
-        let Found::Other { allow } = table().find(None, "/v1/auth/login") else { panic!("must exist") };
+        let Found::Other { allow } = table().find(None, "/v1/auth/login") else {
+            panic!("must exist")
+        };
         assert_eq!(allow, "POST, OPTIONS");
     }
 
     #[test]
     fn internal_methods_have_no_route() {
-        assert!(table().methods.iter().all(|method| method.policy.access != Access::Internal));
+        assert!(
+            table()
+                .methods
+                .iter()
+                .all(|method| method.policy.access != Access::Internal)
+        );
     }
 }

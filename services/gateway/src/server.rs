@@ -25,19 +25,29 @@ const DRAIN_SECONDS: u64 = 20;
 const CONNECTIONS_MAX: usize = 25_000;
 
 /// Serves until the process ends and the answers under way are finished.
-pub async fn serve(shared: Arc<Shared>, links: Arc<Links>, listener: TcpListener) -> anyhow::Result<()> {
+pub async fn serve(
+    shared: Arc<Shared>,
+    links: Arc<Links>,
+    listener: TcpListener,
+) -> anyhow::Result<()> {
     let process = shared.process.clone();
     let builder = Server::build();
     let builder = match shared.config.workers {
         0 => builder,
         workers => builder.workers(workers),
     };
-    let builder = builder.disable_signals().shutdown_timeout(DRAIN_SECONDS).max_concurrent_connections(CONNECTIONS_MAX);
+    let builder = builder
+        .disable_signals()
+        .shutdown_timeout(DRAIN_SECONDS)
+        .max_concurrent_connections(CONNECTIONS_MAX);
     let draining = builder.graceful_shutdown_signal();
     let server = builder
         .listen("gateway", listener, move || {
             // This runs on the thread that will serve, so its connections to the services live there too.
-            let worker = Rc::new(Worker { shared: Arc::clone(&shared), upstreams: links.open() });
+            let worker = Rc::new(Worker {
+                shared: Arc::clone(&shared),
+                upstreams: links.open(),
+            });
             let (ids, draining) = (shared.process.ids.clone(), draining.clone());
             let http = HttpService::<Conn, _, _>::build()
                 .keep_alive(KeepAlive::Timeout(shared.config.keep_alive))
@@ -54,12 +64,14 @@ pub async fn serve(shared: Arc<Shared>, links: Arc<Links>, listener: TcpListener
                     async move { Ok::<_, std::convert::Infallible>(worker.handle(request).await) }
                 });
             fn_service(move |socket: TcpStream| {
-                let (peer, ids) = (socket.peer_addr().ok(), ids.clone());
-                // Answers are written whole; waiting for more to send would only delay them.
-                let _ = socket.set_nodelay(true);
-                async move { Ok::<_, DispatchError>((Conn::new(socket, ids), Protocol::Http1, peer)) }
-            })
-            .and_then(http)
+                    let (peer, ids) = (socket.peer_addr().ok(), ids.clone());
+                    // Answers are written whole; waiting for more to send would only delay them.
+                    let _ = socket.set_nodelay(true);
+                    async move {
+                        Ok::<_, DispatchError>((Conn::new(socket, ids), Protocol::Http1, peer))
+                    }
+                })
+                .and_then(http)
         })?
         .run();
     let handle = server.handle();

@@ -125,10 +125,16 @@ impl Shapes {
         if let Some(known) = self.by_name.get(message.full_name()) {
             return *known;
         }
-        let id = ShapeId(u32::try_from(self.all.len()).expect("there are fewer than four billion messages"));
+        let id = ShapeId(
+            u32::try_from(self.all.len()).expect("there are fewer than four billion messages"),
+        );
         // The entry comes before the fields, because a message may contain itself.
         self.by_name.insert(message.full_name().to_owned(), id);
-        self.all.push(Shape { full_name: message.full_name().to_owned(), form: form_of(message.full_name()), fields: Vec::new() });
+        self.all.push(Shape {
+            full_name: message.full_name().to_owned(),
+            form: form_of(message.full_name()),
+            fields: Vec::new(),
+        });
         let fields = message.fields().map(|field| self.field(&field)).collect();
         self.all[id.0 as usize].fields = fields;
         id
@@ -149,14 +155,35 @@ impl Shapes {
         let json = field.json_name().to_owned();
         let mut quoted = serde_json::to_vec(&json).expect("a name is always valid JSON");
         quoted.push(b':');
-        let oneof = field.containing_oneof().filter(|oneof| !oneof.is_synthetic()).map(|oneof| {
-            field.parent_message().oneofs().position(|other| other == oneof).expect("a oneof belongs to its message")
-        });
-        Field { number: field.number(), name: field.name().to_owned(), json, quoted, label, kind, oneof }
+        let oneof = field
+            .containing_oneof()
+            .filter(|oneof| !oneof.is_synthetic())
+            .map(|oneof| {
+                field
+                    .parent_message()
+                    .oneofs()
+                    .position(|other| other == oneof)
+                    .expect("a oneof belongs to its message")
+            });
+        Field {
+            number: field.number(),
+            name: field.name().to_owned(),
+            json,
+            quoted,
+            label,
+            kind,
+            oneof,
+        }
     }
 
     fn kind(&mut self, field: &FieldDescriptor) -> Kind {
-        let int = |bits, signed, coding| Kind::Int(Int { bits, signed, coding });
+        let int = |bits, signed, coding| {
+            Kind::Int(Int {
+                bits,
+                signed,
+                coding,
+            })
+        };
         match field.kind() {
             Declared::Bool => Kind::Bool,
             Declared::String => Kind::String,
@@ -174,7 +201,12 @@ impl Shapes {
             Declared::Sfixed32 => int(32, true, Coding::Fixed),
             Declared::Sfixed64 => int(64, true, Coding::Fixed),
             Declared::Enum(declared) => {
-                self.enums.push(declared.values().map(|value| (value.name().to_owned(), value.number())).collect());
+                self.enums.push(
+                    declared
+                        .values()
+                        .map(|value| (value.name().to_owned(), value.number()))
+                        .collect(),
+                );
                 Kind::Enum(self.enums.len() - 1)
             }
             Declared::Message(message) => Kind::Message(self.add(&message)),
@@ -183,7 +215,10 @@ impl Shapes {
 }
 
 fn map_entry(field: &FieldDescriptor) -> Option<MessageDescriptor> {
-    field.is_map().then(|| field.kind().as_message().cloned()).flatten()
+    field
+        .is_map()
+        .then(|| field.kind().as_message().cloned())
+        .flatten()
 }
 
 fn form_of(full_name: &str) -> Form {
@@ -223,7 +258,11 @@ impl Shape {
 impl Kind {
     /// The message that a field of this kind holds.
     pub const fn message(self) -> Option<ShapeId> {
-        if let Self::Message(id) = self { Some(id) } else { None }
+        if let Self::Message(id) = self {
+            Some(id)
+        } else {
+            None
+        }
     }
 
     /// The wire type of a single value.
@@ -233,8 +272,15 @@ impl Kind {
             Self::String | Self::Bytes | Self::Message(_) => crate::wire::BYTES,
             Self::Float => crate::wire::FIXED32,
             Self::Double => crate::wire::FIXED64,
-            Self::Int(Int { coding: Coding::Fixed, bits: 32, .. }) => crate::wire::FIXED32,
-            Self::Int(Int { coding: Coding::Fixed, .. }) => crate::wire::FIXED64,
+            Self::Int(Int {
+                coding: Coding::Fixed,
+                bits: 32,
+                ..
+            }) => crate::wire::FIXED32,
+            Self::Int(Int {
+                coding: Coding::Fixed,
+                ..
+            }) => crate::wire::FIXED64,
             Self::Int(_) => crate::wire::VARINT,
         }
     }

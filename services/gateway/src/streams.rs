@@ -11,7 +11,7 @@ use actix_http::{Response, StatusCode};
 use bytes::Bytes;
 use futures::stream;
 use kernel::{Error, ErrorCode, Locale};
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio::time::{MissedTickBehavior, interval};
 use tonic::Streaming;
 
 use crate::authn::{Access, Authn, Credential, Origin};
@@ -57,15 +57,37 @@ enum State {
 pub fn events(events: Events) -> Response<BoxBody> {
     let mut response = Response::new(StatusCode::OK);
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/event-stream"),
+    );
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     // Proxies that collect answers would hold events back.
-    headers.insert(header::HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
-    let mut ticks = interval_at(Instant::now() + events.heartbeat, events.heartbeat);
+    headers.insert(
+        header::HeaderName::from_static("x-accel-buffering"),
+        HeaderValue::from_static("no"),
+    );
+    let mut ticks = interval(events.heartbeat);
+    // The first tick of an interval is at once, and the answer has just begun.
+    ticks.reset();
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let changes = events.listener.as_ref().map(|listener| listener.authn.changes());
-    let source = Source { events, ticks, changes, state: State::Opening, sent: 0 };
-    let body = stream::unfold(source, |mut source| async move { source.next().await.map(|part| (Ok::<_, std::convert::Infallible>(part), source)) });
+    let changes = events
+        .listener
+        .as_ref()
+        .map(|listener| listener.authn.changes());
+    let source = Source {
+        events,
+        ticks,
+        changes,
+        state: State::Opening,
+        sent: 0,
+    };
+    let body = stream::unfold(source, |mut source| async move {
+        source
+            .next()
+            .await
+            .map(|part| (Ok::<_, std::convert::Infallible>(part), source))
+    });
     response.set_body(BoxBody::new(BodyStream::new(Box::pin(body))))
 }
 
@@ -124,12 +146,29 @@ impl Source {
 
     /// Whoever lost the right to ask has also lost the right to go on listening.
     async fn recheck(&self) -> Result<(), Error> {
-        let Some(listener) = &self.events.listener else { return Ok(()) };
-        let Some(credential) = Credential::read(&listener.headers)? else { return Ok(()) };
-        let origin = Origin { id: &self.events.request_id, traceparent: &self.events.traceparent, locale: self.events.locale };
-        let access = listener.authn.resolve(&listener.auth, &credential, &origin).await?;
-        if access.tenant_id != listener.access.tenant_id || access.actor_id != listener.access.actor_id {
-            return Err(Error::new(ErrorCode::InvalidToken, "access.token_invalid", "the credential is not valid"));
+        let Some(listener) = &self.events.listener else {
+            return Ok(());
+        };
+        let Some(credential) = Credential::read(&listener.headers)? else {
+            return Ok(());
+        };
+        let origin = Origin {
+            id: &self.events.request_id,
+            traceparent: &self.events.traceparent,
+            locale: self.events.locale,
+        };
+        let access = listener
+            .authn
+            .resolve(&listener.auth, &credential, &origin)
+            .await?;
+        if access.tenant_id != listener.access.tenant_id
+            || access.actor_id != listener.access.actor_id
+        {
+            return Err(Error::new(
+                ErrorCode::InvalidToken,
+                "access.token_invalid",
+                "the credential is not valid",
+            ));
         }
         access.check(self.events.method.policy)
     }
@@ -137,7 +176,12 @@ impl Source {
     fn event(&mut self, message: &[u8]) -> Bytes {
         self.sent += 1;
         let events = &self.events;
-        let json = transcode::answer::write(&table().shapes, events.method.output, message, events.selection.as_ref());
+        let json = transcode::answer::write(
+            &table().shapes,
+            events.method.output,
+            message,
+            events.selection.as_ref(),
+        );
         let mut out = format!("id: {}\ndata: ", self.sent).into_bytes();
         // The writer puts no line ends into JSON, so the document is one `data` line.
         out.extend_from_slice(&json);
@@ -159,8 +203,12 @@ impl Source {
             tracing::error!(requestId = %self.events.request_id, error.code = error.error_code().as_str(), "an event stream failed: {}", error.chain());
         }
         let trace_id = self.events.traceparent.get(3..35);
-        let about =
-            About { request_id: &self.events.request_id, trace_id, locale: self.events.locale, method: Some(self.events.method) };
+        let about = About {
+            request_id: &self.events.request_id,
+            trace_id,
+            locale: self.events.locale,
+            method: Some(self.events.method),
+        };
         self.end("error", &problem::body(error, &about).to_string())
     }
 
@@ -172,11 +220,20 @@ impl Source {
 
 /// Answers with the parts of a file as they come. What fails half way breaks the connection, so that no client takes a part for the whole.
 pub async fn file(mut parts: Streaming<Bytes>) -> Result<Response<BoxBody>, Error> {
-    let first = parts.message().await.map_err(rpc::from_status)?.unwrap_or_default();
+    let first = parts
+        .message()
+        .await
+        .map_err(rpc::from_status)?
+        .unwrap_or_default();
     let (content_type, data) = transcode::read_http_body(&first);
     let mut response = Response::new(StatusCode::OK);
-    let value = HeaderValue::from_str(content_type).ok().filter(|value| !value.is_empty());
-    response.headers_mut().insert(header::CONTENT_TYPE, value.unwrap_or(HeaderValue::from_static("application/octet-stream")));
+    let value = HeaderValue::from_str(content_type)
+        .ok()
+        .filter(|value| !value.is_empty());
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        value.unwrap_or(HeaderValue::from_static("application/octet-stream")),
+    );
     let first = Bytes::copy_from_slice(data);
     let rest = stream::unfold(parts, |mut parts| async move {
         match parts.message().await {
@@ -190,7 +247,9 @@ pub async fn file(mut parts: Streaming<Bytes>) -> Result<Response<BoxBody>, Erro
 }
 
 fn data_of(message: &Bytes) -> Bytes {
-    let data = wire::Fields(message).filter(|(number, _)| *number == 2).last();
+    let data = wire::Fields(message)
+        .filter(|(number, _)| *number == 2)
+        .last();
     match data {
         Some((_, wire::Raw::Bytes(bytes))) => message.slice_ref(bytes),
         _ => Bytes::new(),
@@ -200,6 +259,9 @@ fn data_of(message: &Bytes) -> Bytes {
 /// Answers to `HEAD` on a stream: what a `GET` would begin with, without opening the stream.
 pub fn head_only() -> Response<BoxBody> {
     let mut response = Response::with_body(StatusCode::OK, BoxBody::new(()));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/event-stream"),
+    );
     response
 }

@@ -61,10 +61,22 @@ pub fn parse(body: &[u8]) -> Result<Node<'_>, Offence> {
         Err(invalid) => {
             // Reading the sound part ends exactly where the broken byte stands, which tells its path.
             let sound = std::str::from_utf8(&body[..invalid.valid_up_to()]).unwrap_or_default();
-            let mut fault = parse_text(sound).err().unwrap_or_else(|| Fault::new("json.utf8", ""));
-            if !matches!(fault.rule, "json.duplicate_key" | "json.depth" | "json.nul" | "json.surrogate" | "json.number_range") {
+            let mut fault = parse_text(sound)
+                .err()
+                .unwrap_or_else(|| Fault::new("json.utf8", ""));
+            if !matches!(
+                fault.rule,
+                "json.duplicate_key"
+                    | "json.depth"
+                    | "json.nul"
+                    | "json.surrogate"
+                    | "json.number_range"
+            ) {
                 fault.rule = "json.utf8";
-                fault.message = format!("the body is not valid UTF-8 at byte {}", invalid.valid_up_to());
+                fault.message = format!(
+                    "the body is not valid UTF-8 at byte {}",
+                    invalid.valid_up_to()
+                );
             }
             Err(fault.into_offence())
         }
@@ -72,7 +84,12 @@ pub fn parse(body: &[u8]) -> Result<Node<'_>, Offence> {
 }
 
 fn parse_text(text: &str) -> Result<Node<'_>, Fault> {
-    let mut reader = Reader { text, bytes: text.as_bytes(), at: 0, values: 0 };
+    let mut reader = Reader {
+        text,
+        bytes: text.as_bytes(),
+        at: 0,
+        values: 0,
+    };
     reader.space();
     let node = reader.value(0)?;
     reader.space();
@@ -96,7 +113,11 @@ struct Fault {
 
 impl Fault {
     fn new(rule: &'static str, message: impl Into<String>) -> Self {
-        Self { steps: Vec::new(), rule, message: message.into() }
+        Self {
+            steps: Vec::new(),
+            rule,
+            message: message.into(),
+        }
     }
 
     fn within(mut self, step: Step) -> Self {
@@ -118,7 +139,11 @@ impl Fault {
                 }
             }
         }
-        Offence { path, rule: self.rule, message: self.message }
+        Offence {
+            path,
+            rule: self.rule,
+            message: self.message,
+        }
     }
 }
 
@@ -141,13 +166,19 @@ impl<'a> Reader<'a> {
     }
 
     fn syntax(&self, what: &str) -> Fault {
-        Fault::new("json.syntax", format!("not valid JSON at byte {}: {what}", self.at))
+        Fault::new(
+            "json.syntax",
+            format!("not valid JSON at byte {}: {what}", self.at),
+        )
     }
 
     fn value(&mut self, depth: usize) -> Result<Node<'a>, Fault> {
         self.values += 1;
         if self.values > VALUES_MAX {
-            return Err(Fault::new("json.values", format!("the document has more than {VALUES_MAX} values")));
+            return Err(Fault::new(
+                "json.values",
+                format!("the document has more than {VALUES_MAX} values"),
+            ));
         }
         match self.peek() {
             Some(b'"') => self.string().map(Node::String),
@@ -173,7 +204,10 @@ impl<'a> Reader<'a> {
 
     fn deeper(&self, depth: usize) -> Result<(), Fault> {
         if depth > DEPTH_MAX {
-            return Err(Fault::new("json.depth", format!("nested deeper than {DEPTH_MAX} levels")));
+            return Err(Fault::new(
+                "json.depth",
+                format!("nested deeper than {DEPTH_MAX} levels"),
+            ));
         }
         Ok(())
     }
@@ -189,7 +223,9 @@ impl<'a> Reader<'a> {
         }
         loop {
             self.space();
-            let item = self.value(depth).map_err(|fault| fault.within(Step::Index(items.len())))?;
+            let item = self
+                .value(depth)
+                .map_err(|fault| fault.within(Step::Index(items.len())))?;
             items.push(item);
             self.space();
             match self.peek() {
@@ -199,7 +235,11 @@ impl<'a> Reader<'a> {
                     return Ok(Node::Array(items));
                 }
                 Some(_) => return Err(self.syntax("`,` or `]` was expected")),
-                None => return Err(self.syntax("it ends too early").within(Step::Index(items.len() - 1))),
+                None => {
+                    return Err(self
+                        .syntax("it ends too early")
+                        .within(Step::Index(items.len() - 1)));
+                }
             }
         }
     }
@@ -221,7 +261,10 @@ impl<'a> Reader<'a> {
             }
             let key = self.string()?;
             if is_repeated(&members, &mut seen, &key) {
-                let fault = Fault::new("json.duplicate_key", "this key stands twice in the same object");
+                let fault = Fault::new(
+                    "json.duplicate_key",
+                    "this key stands twice in the same object",
+                );
                 return Err(fault.within(Step::Key(key.into_owned())));
             }
             self.space();
@@ -274,9 +317,13 @@ impl<'a> Reader<'a> {
         let literal = &self.text[start..self.at];
         // Up to 300 plain digits always fit; only the rest needs the costly check.
         let finite = (plain && literal.len() < 300)
-            || (literal.len() <= NUMBER_BYTES_MAX && literal.parse::<f64>().is_ok_and(f64::is_finite));
+            || (literal.len() <= NUMBER_BYTES_MAX
+                && literal.parse::<f64>().is_ok_and(f64::is_finite));
         if !finite {
-            return Err(Fault::new("json.number_range", "the number is larger than a double can hold"));
+            return Err(Fault::new(
+                "json.number_range",
+                "the number is larger than a double can hold",
+            ));
         }
         Ok(Node::Number(literal))
     }
@@ -290,7 +337,11 @@ impl<'a> Reader<'a> {
     fn some_digits(&mut self) -> Result<(), Fault> {
         let before = self.at;
         self.digits();
-        if self.at == before { Err(self.syntax("a digit was expected")) } else { Ok(()) }
+        if self.at == before {
+            Err(self.syntax("a digit was expected"))
+        } else {
+            Ok(())
+        }
     }
 
     fn string(&mut self) -> Result<Cow<'a, str>, Fault> {
@@ -368,12 +419,17 @@ impl<'a> Reader<'a> {
     }
 
     fn hex4(&mut self) -> Result<u32, Fault> {
-        let digits = self.bytes.get(self.at..self.at + 4).filter(|d| d.iter().all(u8::is_ascii_hexdigit));
+        let digits = self
+            .bytes
+            .get(self.at..self.at + 4)
+            .filter(|d| d.iter().all(u8::is_ascii_hexdigit));
         let Some(digits) = digits else {
             return Err(self.syntax("four hexadecimal digits were expected"));
         };
         self.at += 4;
-        Ok(digits.iter().fold(0, |sum, d| sum * 16 + (*d as char).to_digit(16).unwrap_or(0)))
+        Ok(digits.iter().fold(0, |sum, d| {
+            sum * 16 + (*d as char).to_digit(16).unwrap_or(0)
+        }))
     }
 }
 
@@ -381,14 +437,18 @@ fn nul() -> Fault {
     Fault::new("json.nul", "a text must not contain the character NUL")
 }
 
-fn is_repeated<'a>(members: &[(Cow<'a, str>, Node<'a>)], seen: &mut HashSet<Cow<'a, str>>, key: &Cow<'a, str>) -> bool {
+fn is_repeated<'a>(
+    members: &[(Cow<'a, str>, Node<'a>)],
+    seen: &mut HashSet<Cow<'a, str>>,
+    key: &str,
+) -> bool {
     if members.len() < LINEAR_KEYS {
         return members.iter().any(|(known, _)| known == key);
     }
     if seen.is_empty() {
         seen.extend(members.iter().map(|(known, _)| known.clone()));
     }
-    !seen.insert(key.clone())
+    !seen.insert(Cow::Owned(key.to_owned()))
 }
 
 #[cfg(test)]
@@ -397,7 +457,12 @@ mod tests {
 
     fn check(body: impl AsRef<[u8]>, path: &str, rule: &str) {
         let offence = parse(body.as_ref()).expect_err("must be refused");
-        assert_eq!((offence.path.as_str(), offence.rule), (path, rule), "{}", offence.message);
+        assert_eq!(
+            (offence.path.as_str(), offence.rule),
+            (path, rule),
+            "{}",
+            offence.message
+        );
     }
 
     #[test]
@@ -406,14 +471,22 @@ mod tests {
         check("\u{feff}{}", "", "json.syntax");
         check(r#"{"a":1}x"#, "", "json.syntax");
         check(r#"{"a":01}"#, "", "json.syntax");
-        check(r#"{"a":{"b":[1,{"c":1,"c":2}]}}"#, "a.b[1].c", "json.duplicate_key");
+        check(
+            r#"{"a":{"b":[1,{"c":1,"c":2}]}}"#,
+            "a.b[1].c",
+            "json.duplicate_key",
+        );
         check(r#"{"a":"\u0000"}"#, "a", "json.nul");
         check(b"{\"a\":[\"\0\"]}", "a[0]", "json.nul");
         check(r#"{"a":["x","\ud800"]}"#, "a[1]", "json.surrogate");
         check(r#"{"a":"\udc00"}"#, "a", "json.surrogate");
         check(r#"{"a":"\ud800\u0041"}"#, "a", "json.surrogate");
         check(r#"{"a":{"n":1e400}}"#, "a.n", "json.number_range");
-        check(format!("{{\"a\":{}}}", "9".repeat(500)), "a", "json.number_range");
+        check(
+            format!("{{\"a\":{}}}", "9".repeat(500)),
+            "a",
+            "json.number_range",
+        );
         check(b"{\"a\":[0,\"x\xff\"]}", "a[1]", "json.utf8");
         check(b"{\"a\":\"\xed\xa0\x80\"}", "a", "json.utf8");
     }
@@ -422,8 +495,14 @@ mod tests {
     fn depth_is_bounded_without_recursion_reaching_the_stack() {
         let nested = |n: usize| format!("{}{}", "[".repeat(n), "]".repeat(n));
         assert!(parse(nested(DEPTH_MAX).as_bytes()).is_ok());
-        assert_eq!(parse(nested(DEPTH_MAX + 1).as_bytes()).unwrap_err().rule, "json.depth");
-        assert_eq!(parse("[".repeat(1_000_000).as_bytes()).unwrap_err().rule, "json.depth");
+        assert_eq!(
+            parse(nested(DEPTH_MAX + 1).as_bytes()).unwrap_err().rule,
+            "json.depth"
+        );
+        assert_eq!(
+            parse("[".repeat(1_000_000).as_bytes()).unwrap_err().rule,
+            "json.depth"
+        );
     }
 
     #[test]

@@ -7,10 +7,11 @@ pub mod answer;
 mod body;
 pub mod query;
 mod scalar;
+mod selection;
 
 use kernel::{Error, ErrorCode, Violation};
 
-pub use answer::Selection;
+pub use selection::Selection;
 
 use crate::routes::{BodyRule, Method};
 use crate::shape::{Form, Kind, Label, Shapes};
@@ -34,7 +35,11 @@ impl Problems {
 
     /// Nothing, or the error that tells all of them.
     pub fn finish(self) -> Result<(), Error> {
-        if self.0.is_empty() { Ok(()) } else { Err(Error::invalid(self.0)) }
+        if self.0.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::invalid(self.0))
+        }
     }
 }
 
@@ -59,7 +64,10 @@ pub enum Body<'b> {
     /// JSON, not yet read.
     Json(&'b [u8]),
     /// Any media type, for a method that takes it as it is.
-    Raw { content_type: &'b str, bytes: &'b [u8] },
+    Raw {
+        content_type: &'b str,
+        bytes: &'b [u8],
+    },
 }
 
 /// The parts of an HTTP request that make up a message.
@@ -88,7 +96,13 @@ pub fn bind(shapes: &Shapes, method: &Method, parts: &Parts<'_>) -> Result<Bound
     let mut message = Vec::with_capacity(256);
     let input = shapes.get(method.input);
     for (field, raw) in method.captures.iter().zip(parts.captures) {
-        query::put_capture(&mut message, shapes, &input.fields[*field], raw, &mut problems);
+        query::put_capture(
+            &mut message,
+            shapes,
+            &input.fields[*field],
+            raw,
+            &mut problems,
+        );
     }
     let mut query = query::Query {
         shapes,
@@ -107,31 +121,58 @@ pub fn bind(shapes: &Shapes, method: &Method, parts: &Parts<'_>) -> Result<Bound
     Ok(Bound { message, selection })
 }
 
-fn select(shapes: &Shapes, method: &Method, fields: Option<&str>, problems: &mut Problems) -> Option<Selection> {
+fn select(
+    shapes: &Shapes,
+    method: &Method,
+    fields: Option<&str>,
+    problems: &mut Problems,
+) -> Option<Selection> {
     let target = method.data.map_or(method.output, |(_, shape)| shape);
     match Selection::parse(fields?, shapes, target) {
         Ok(selection) => Some(selection),
         Err(path) => {
             let message = format!("`{path}` is no field of the answer");
-            problems.push(Violation::new("fields", "request.unknown_field_path", message).with("path", path));
+            problems.push(
+                Violation::new("fields", "request.unknown_field_path", message).with("path", path),
+            );
             None
         }
     }
 }
 
-fn bind_version(out: &mut Vec<u8>, shapes: &Shapes, method: &Method, header: &str, problems: &mut Problems) {
-    let Some(field) = method.version.map(|index| &shapes.get(method.input).fields[index]) else { return };
+fn bind_version(
+    out: &mut Vec<u8>,
+    shapes: &Shapes,
+    method: &Method,
+    header: &str,
+    problems: &mut Problems,
+) {
+    let Some(field) = method
+        .version
+        .map(|index| &shapes.get(method.input).fields[index])
+    else {
+        return;
+    };
     if header.trim() == "*" {
         return;
     }
     // A packed answer carries the same version under a weak mark; it is the version that counts here.
-    let version = strong(header).strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
-    match version.and_then(|digits| digits.parse::<u32>().ok()).filter(|version| i32::try_from(*version).is_ok()) {
+    let version = strong(header)
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'));
+    match version
+        .and_then(|digits| digits.parse::<u32>().ok())
+        .filter(|version| i32::try_from(*version).is_ok())
+    {
         Some(version) => {
             wire::put_key(out, field.number, wire::VARINT);
             wire::put_varint(out, u64::from(version));
         }
-        None => problems.push(Violation::new("If-Match", "request.if_match", "must be the `ETag` of an earlier answer, such as `\"3\"`")),
+        None => problems.push(Violation::new(
+            "If-Match",
+            "request.if_match",
+            "must be the `ETag` of an earlier answer, such as `\"3\"`",
+        )),
     }
 }
 
@@ -149,21 +190,40 @@ fn bind_body(
 ) -> Result<(), Error> {
     let input = shapes.get(method.input);
     match (&parts.body, method.body) {
-        (Body::Raw { content_type, bytes }, BodyRule::Raw(index)) => {
+        (
+            Body::Raw {
+                content_type,
+                bytes,
+            },
+            BodyRule::Raw(index),
+        ) => {
             put_http_body(out, input.fields[index].number, content_type, bytes);
             Ok(())
         }
         (Body::Json(bytes), BodyRule::All) => {
             let node = strict_json::parse(bytes).map_err(malformed)?;
-            body::Encoder { shapes, reserved: &method.reserved, problems }.top(out, method.input, &node);
+            body::Encoder {
+                shapes,
+                reserved: &method.reserved,
+                problems,
+            }
+            .top(out, method.input, &node);
             check_version(method, shapes, &node, parts.if_match, problems);
             put_update_mask(out, shapes, method, &node);
             Ok(())
         }
         (Body::Json(bytes), BodyRule::Field(index)) => {
             let node = strict_json::parse(bytes).map_err(malformed)?;
-            let path = body::Path::Root;
-            body::Encoder { shapes, reserved: &[], problems }.field(out, &input.fields[index], &node, path);
+            let spot = body::Spot {
+                value: &node,
+                path: body::Path::Root,
+            };
+            body::Encoder {
+                shapes,
+                reserved: &[],
+                problems,
+            }
+            .field(out, &input.fields[index], spot);
             Ok(())
         }
         _ => Ok(()),
@@ -171,27 +231,52 @@ fn bind_body(
 }
 
 /// The header and the body may both say which version a change is based on; then they must agree.
-fn check_version(method: &Method, shapes: &Shapes, node: &Node<'_>, if_match: Option<&str>, problems: &mut Problems) {
-    let (Some(index), Some(header), Node::Object(members)) = (method.version, if_match, node) else { return };
+fn check_version(
+    method: &Method,
+    shapes: &Shapes,
+    node: &Node<'_>,
+    if_match: Option<&str>,
+    problems: &mut Problems,
+) {
+    let (Some(index), Some(header), Node::Object(members)) = (method.version, if_match, node)
+    else {
+        return;
+    };
     let name = &shapes.get(method.input).fields[index].json;
-    let Some((_, Node::Number(version))) = members.iter().find(|(key, _)| key == name) else { return };
+    let Some((_, Node::Number(version))) = members.iter().find(|(key, _)| key == name) else {
+        return;
+    };
     if header.trim() != "*" && strong(header).trim_matches('"') != *version {
-        problems.push(Violation::new(&**name, "request.if_match_conflict", "contradicts the header If-Match"));
+        problems.push(Violation::new(
+            &**name,
+            "request.if_match_conflict",
+            "contradicts the header If-Match",
+        ));
     }
 }
 
 /// Fills the mask of a merge patch from the members that are present. Of a form (`google.protobuf.Struct`) also its members.
 fn put_update_mask(out: &mut Vec<u8>, shapes: &Shapes, method: &Method, node: &Node<'_>) {
-    let (Some(index), Node::Object(members)) = (method.mask, node) else { return };
+    let (Some(index), Node::Object(members)) = (method.mask, node) else {
+        return;
+    };
     let input = shapes.get(method.input);
     wire::put_nested(out, input.fields[index].number, |out| {
         for (key, value) in members {
-            let Some(field) = input.by_json(key) else { continue };
-            if method.version.is_some_and(|version| input.fields[version].number == field.number) {
+            let Some(field) = input.by_json(key) else {
+                continue;
+            };
+            if method
+                .version
+                .is_some_and(|version| input.fields[version].number == field.number)
+            {
                 continue;
             }
             wire::put_bytes(out, 1, field.name.as_bytes());
-            let is_form = field.kind.message().is_some_and(|id| shapes.get(id).form == Form::Struct);
+            let is_form = field
+                .kind
+                .message()
+                .is_some_and(|id| shapes.get(id).form == Form::Struct);
             if let (true, Node::Object(inner)) = (is_form, value) {
                 for (name, _) in inner {
                     wire::put_bytes(out, 1, format!("{}.{name}", field.name).as_bytes());
@@ -226,8 +311,12 @@ pub fn read_http_body(message: &[u8]) -> (&str, &[u8]) {
 
 fn malformed(offence: Offence) -> Error {
     let violation = Violation::new(offence.path, offence.rule, offence.message);
-    Error::new(ErrorCode::MalformedRequest, "request.malformed", "the body is not the JSON that this method takes")
-        .with_violations(vec![violation])
+    Error::new(
+        ErrorCode::MalformedRequest,
+        "request.malformed",
+        "the body is not the JSON that this method takes",
+    )
+    .with_violations(vec![violation])
 }
 
 /// Turns the path of a rule that a service found broken into the names of JSON: `filters[0].facet_key` to `filters[0].facetKey`.

@@ -40,8 +40,17 @@ pub struct Upload<'u> {
 
 /// Streams a body to its service and waits for the answer.
 pub async fn send(upstream: &Upstream, upload: Upload<'_>) -> Result<Response<Bytes>> {
-    let Upload { method, forward, mut head, content_type, payload, pause_max } = upload;
-    let BodyRule::Raw(index) = method.body else { return Err(Error::internal("only raw bodies are streamed")) };
+    let Upload {
+        method,
+        forward,
+        mut head,
+        content_type,
+        payload,
+        pause_max,
+    } = upload;
+    let BodyRule::Raw(index) = method.body else {
+        return Err(Error::internal("only raw bodies are streamed"));
+    };
     let number = crate::routes::table().shapes.get(method.input).fields[index].number;
     let (sender, receiver) = mpsc::channel(QUEUE);
     let complete = Arc::new(AtomicBool::new(false));
@@ -53,7 +62,14 @@ pub async fn send(upstream: &Upstream, upload: Upload<'_>) -> Result<Response<By
         if sender.send(Bytes::from(head)).await.is_err() {
             return Ok(());
         }
-        read(payload, method.policy.body_bytes_max, number, pause_max, &sender).await?;
+        read(
+            payload,
+            method.policy.body_bytes_max,
+            number,
+            pause_max,
+            &sender,
+        )
+        .await?;
         is_complete.store(true, Ordering::Release);
         Ok(())
     };
@@ -67,16 +83,28 @@ pub async fn send(upstream: &Upstream, upload: Upload<'_>) -> Result<Response<By
 }
 
 /// The messages of an upload. An end without `complete` is an abort, whichever thread sees it first.
-fn messages(receiver: mpsc::Receiver<Bytes>, complete: Arc<AtomicBool>) -> impl Stream<Item = Option<Bytes>> + Send + 'static {
-    let end = stream::once(async move { (!complete.load(Ordering::Acquire)).then_some(None) }).filter_map(std::future::ready);
+fn messages(
+    receiver: mpsc::Receiver<Bytes>,
+    complete: Arc<AtomicBool>,
+) -> impl Stream<Item = Option<Bytes>> + Send + 'static {
+    let end = stream::once(async move { (!complete.load(Ordering::Acquire)).then_some(None) })
+        .filter_map(std::future::ready);
     ReceiverStream::new(receiver).map(Some).chain(end)
 }
 
-async fn read(payload: Payload, max: u64, number: u32, pause_max: std::time::Duration, queue: &mpsc::Sender<Bytes>) -> Result<()> {
+async fn read(
+    payload: Payload,
+    max: u64,
+    number: u32,
+    pause_max: std::time::Duration,
+    queue: &mpsc::Sender<Bytes>,
+) -> Result<()> {
     let mut parts = Parts::new(payload, max);
     let mut pending = BytesMut::new();
     loop {
-        let part = tokio::time::timeout(pause_max, parts.next()).await.unwrap_or_else(|_| Err(intake::too_slow()))?;
+        let part = tokio::time::timeout(pause_max, parts.next())
+            .await
+            .unwrap_or_else(|_| Err(intake::too_slow()))?;
         let is_end = part.is_none();
         if let Some(part) = part {
             pending.extend_from_slice(&part);

@@ -22,17 +22,38 @@ pub struct Links {
 
 impl Links {
     /// Reads the addresses. `Err` names the setting that is none.
-    pub fn new(upstreams: &crate::config::Upstreams, keyring: &Keyring, clock: &Clock) -> anyhow::Result<Self> {
+    pub fn new(
+        upstreams: &crate::config::Upstreams,
+        keyring: &Keyring,
+        clock: &Clock,
+    ) -> anyhow::Result<Self> {
         let targets = upstreams.all().into_iter().map(|(name, address)| {
-            let endpoint = address.parse().map_err(|problem| anyhow::anyhow!("{}_GRPC_URL is '{address}': {problem}", name.to_uppercase()))?;
-            Ok((name, endpoint, Peer::new(keyring.clone(), name, clock.clone())))
+            let endpoint = address.parse().map_err(|problem| {
+                anyhow::anyhow!("{}_GRPC_URL is '{address}': {problem}", name.to_uppercase())
+            })?;
+            Ok((
+                name,
+                endpoint,
+                Peer::new(keyring.clone(), name, clock.clone()),
+            ))
         });
-        Ok(Self { targets: targets.collect::<anyhow::Result<_>>()? })
+        Ok(Self {
+            targets: targets.collect::<anyhow::Result<_>>()?,
+        })
     }
 
     /// Opens a connection to each service that belongs to this thread: answers are then woken on the thread that waits for them.
     pub fn open(&self) -> Upstreams {
-        Upstreams(self.targets.iter().map(|(name, endpoint, peer)| Upstream { name, channel: peer.connect(endpoint), peer: peer.clone() }).collect())
+        Upstreams(
+            self.targets
+                .iter()
+                .map(|(name, endpoint, peer)| Upstream {
+                    name,
+                    channel: peer.connect(endpoint),
+                    peer: peer.clone(),
+                })
+                .collect(),
+        )
     }
 }
 
@@ -59,7 +80,10 @@ impl Upstreams {
 pub fn check(links: &Links, methods: &[Method]) -> anyhow::Result<()> {
     for method in methods {
         let owner = method.policy.owner;
-        anyhow::ensure!(links.targets.iter().any(|(name, ..)| *name == owner), "the contract has the service {owner}, which has no address here");
+        anyhow::ensure!(
+            links.targets.iter().any(|(name, ..)| *name == owner),
+            "the contract has the service {owner}, which has no address here"
+        );
     }
     Ok(())
 }
@@ -70,7 +94,12 @@ impl Upstream {
     }
 
     /// Calls a method that takes and answers one message.
-    pub async fn unary(&self, method: &Method, forward: &Forward<'_>, message: Bytes) -> Result<Response<Bytes>> {
+    pub async fn unary(
+        &self,
+        method: &Method,
+        forward: &Forward<'_>,
+        message: Bytes,
+    ) -> Result<Response<Bytes>> {
         let request = self.peer.forward(forward, message);
         let call = async {
             let mut client = self.ready().await?;
@@ -80,46 +109,73 @@ impl Upstream {
     }
 
     /// Calls a method that answers with a stream. What fails before the first message fails here.
-    pub async fn streaming(&self, method: &Method, forward: &Forward<'_>, message: Bytes, patience: Duration) -> Result<Streaming<Bytes>> {
+    pub async fn streaming(
+        &self,
+        method: &Method,
+        forward: &Forward<'_>,
+        message: Bytes,
+        patience: Duration,
+    ) -> Result<Streaming<Bytes>> {
         let request: Request<Bytes> = self.peer.forward(forward, message);
         let call = async {
             let mut client = self.ready().await?;
-            client.server_streaming(request, method.path.clone(), Raw).await
+            client
+                .server_streaming(request, method.path.clone(), Raw)
+                .await
         };
         Ok(within(Some(patience), call).await?.into_inner())
     }
 
     /// Calls a method that takes a stream; the message `None` breaks the call off.
-    pub async fn upload<S>(&self, method: &Method, forward: &Forward<'_>, messages: S) -> Result<Response<Bytes>>
+    pub async fn upload<S>(
+        &self,
+        method: &Method,
+        forward: &Forward<'_>,
+        messages: S,
+    ) -> Result<Response<Bytes>>
     where
         S: Stream<Item = Option<Bytes>> + Send + 'static,
     {
         let request = self.peer.forward(forward, messages);
         let call = async {
             let mut client = self.ready().await?;
-            client.client_streaming(request, method.path.clone(), Breakable).await
+            client
+                .client_streaming(request, method.path.clone(), Breakable)
+                .await
         };
         within(forward.timeout, call).await
     }
 
     async fn ready(&self) -> Result<Grpc<Channel>, Status> {
         let mut client = self.client();
-        client.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+        client
+            .ready()
+            .await
+            .map_err(|error| Status::unavailable(error.to_string()))?;
         Ok(client)
     }
 }
 
 /// The service keeps the deadline too; this one holds when it does not answer at all.
-async fn within<T>(timeout: Option<Duration>, call: impl Future<Output = Result<T, Status>>) -> Result<T> {
+async fn within<T>(
+    timeout: Option<Duration>,
+    call: impl Future<Output = Result<T, Status>>,
+) -> Result<T> {
     let outcome = match timeout {
-        Some(timeout) => tokio::time::timeout(timeout, call).await.map_err(|_| late())?,
+        Some(timeout) => tokio::time::timeout(timeout, call)
+            .await
+            .map_err(|_| late())?,
         None => call.await,
     };
     outcome.map_err(rpc::from_status)
 }
 
 fn late() -> Error {
-    Error::new(ErrorCode::DeadlineExceeded, "service.deadline_exceeded", "it took too long; try again")
+    Error::new(
+        ErrorCode::DeadlineExceeded,
+        "service.deadline_exceeded",
+        "it took too long; try again",
+    )
 }
 
 /// Passes messages through as they are encoded.

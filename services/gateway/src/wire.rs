@@ -88,7 +88,9 @@ impl<'a> Iterator for Fields<'a> {
         let raw = match (key & 7) as u8 {
             VARINT => Raw::Number(take_varint(&mut self.0)?),
             FIXED64 => Raw::Number(u64::from_le_bytes(take(&mut self.0, 8)?.try_into().ok()?)),
-            FIXED32 => Raw::Number(u64::from(u32::from_le_bytes(take(&mut self.0, 4)?.try_into().ok()?))),
+            FIXED32 => Raw::Number(u64::from(u32::from_le_bytes(
+                take(&mut self.0, 4)?.try_into().ok()?,
+            ))),
             BYTES => {
                 let length = usize::try_from(take_varint(&mut self.0)?).ok()?;
                 Raw::Bytes(take(&mut self.0, length)?)
@@ -130,7 +132,10 @@ mod tests {
             put_key(&mut out, 4, VARINT);
             put_varint(&mut out, 99);
             let fields: Vec<_> = Fields(&out).collect();
-            assert_eq!(fields, [(3, Raw::Bytes(&vec![7; length][..])), (4, Raw::Number(99))]);
+            assert_eq!(
+                fields,
+                [(3, Raw::Bytes(&vec![7; length][..])), (4, Raw::Number(99))]
+            );
         }
     }
 

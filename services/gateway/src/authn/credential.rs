@@ -23,7 +23,11 @@ impl<'h> Credential<'h> {
             (None, None) => return Ok(None),
             (Some(_), Some(_)) => {
                 let message = "send either Authorization or X-API-Key, not both";
-                return Err(Error::new(ErrorCode::MalformedRequest, "access.two_credentials", message));
+                return Err(Error::new(
+                    ErrorCode::MalformedRequest,
+                    "access.two_credentials",
+                    message,
+                ));
             }
             (Some(bearer), None) => {
                 let (scheme, token) = bearer.split_once(' ').ok_or_else(malformed)?;
@@ -34,7 +38,10 @@ impl<'h> Credential<'h> {
             }
             (None, Some(key)) => key,
         };
-        if secret.is_empty() || secret.len() > CREDENTIAL_BYTES_MAX || !secret.bytes().all(|b| b.is_ascii_graphic()) {
+        if secret.is_empty()
+            || secret.len() > CREDENTIAL_BYTES_MAX
+            || !secret.bytes().all(|b| b.is_ascii_graphic())
+        {
             return Err(malformed());
         }
         let tenant = single(headers, "x-tenant-id")?;
@@ -67,11 +74,20 @@ fn single<'h>(headers: &'h HeaderMap, name: &'static str) -> Result<Option<&'h s
 
 /// A header that is repeated or unreadable.
 pub fn bad_header(name: &str) -> Error {
-    Error::new(ErrorCode::MalformedRequest, "request.bad_header", format!("the header {name} is not valid")).with_detail("header", name)
+    Error::new(
+        ErrorCode::MalformedRequest,
+        "request.bad_header",
+        format!("the header {name} is not valid"),
+    )
+    .with_detail("header", name)
 }
 
 fn malformed() -> Error {
-    Error::new(ErrorCode::InvalidToken, "access.credential_malformed", "the credential is not valid")
+    Error::new(
+        ErrorCode::InvalidToken,
+        "access.credential_malformed",
+        "the credential is not valid",
+    )
 }
 
 #[cfg(test)]
@@ -83,7 +99,10 @@ mod tests {
     fn read(lines: &[(&str, &str)]) -> Result<Option<String>> {
         let mut headers = HeaderMap::new();
         for (name, value) in lines {
-            headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_bytes(value.as_bytes()).unwrap());
+            headers.append(
+                HeaderName::from_bytes(name.as_bytes()).unwrap(),
+                HeaderValue::from_bytes(value.as_bytes()).unwrap(),
+            );
         }
         Ok(Credential::read(&headers)?.map(|credential| credential.secret.to_owned()))
     }
@@ -91,16 +110,46 @@ mod tests {
     #[test]
     fn one_credential_is_taken_and_contradictions_are_refused() {
         assert_eq!(read(&[]).unwrap(), None);
-        assert_eq!(read(&[("authorization", "Bearer abc")]).unwrap().as_deref(), Some("abc"));
-        assert_eq!(read(&[("authorization", "bearer  abc")]).unwrap().as_deref(), Some("abc"));
-        assert_eq!(read(&[("x-api-key", "tk_1")]).unwrap().as_deref(), Some("tk_1"));
+        assert_eq!(
+            read(&[("authorization", "Bearer abc")]).unwrap().as_deref(),
+            Some("abc")
+        );
+        assert_eq!(
+            read(&[("authorization", "bearer  abc")])
+                .unwrap()
+                .as_deref(),
+            Some("abc")
+        );
+        assert_eq!(
+            read(&[("x-api-key", "tk_1")]).unwrap().as_deref(),
+            Some("tk_1")
+        );
         let code = |lines: &[(&str, &str)]| read(lines).unwrap_err().error_code();
-        assert_eq!(code(&[("authorization", "Bearer a"), ("x-api-key", "b")]), ErrorCode::MalformedRequest);
-        assert_eq!(code(&[("authorization", "Bearer a"), ("authorization", "Bearer b")]), ErrorCode::MalformedRequest);
-        assert_eq!(code(&[("x-api-key", "a"), ("x-tenant-id", "")]), ErrorCode::MalformedRequest);
-        for value in ["", "Bearer", "Bearer ", "Basic YTpi", "Bearer a b", "Bearer a\u{e9}"] {
+        assert_eq!(
+            code(&[("authorization", "Bearer a"), ("x-api-key", "b")]),
+            ErrorCode::MalformedRequest
+        );
+        assert_eq!(
+            code(&[("authorization", "Bearer a"), ("authorization", "Bearer b")]),
+            ErrorCode::MalformedRequest
+        );
+        assert_eq!(
+            code(&[("x-api-key", "a"), ("x-tenant-id", "")]),
+            ErrorCode::MalformedRequest
+        );
+        for value in [
+            "",
+            "Bearer",
+            "Bearer ",
+            "Basic YTpi",
+            "Bearer a b",
+            "Bearer a\u{e9}",
+        ] {
             assert!(read(&[("authorization", value)]).is_err(), "{value}");
         }
-        assert_eq!(code(&[("x-api-key", &"x".repeat(8193))]), ErrorCode::InvalidToken);
+        assert_eq!(
+            code(&[("x-api-key", &"x".repeat(8193))]),
+            ErrorCode::InvalidToken
+        );
     }
 }

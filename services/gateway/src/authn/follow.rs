@@ -38,14 +38,21 @@ pub async fn follow(authn: Arc<Authn>, auth: Upstream) {
 async fn open(auth: &Upstream) -> Result<Streaming<WatchAccessResponse>, tonic::Status> {
     let ctx = RequestContext::system("gateway", TenantId::PLATFORM).build();
     // Nothing is asked of the past, because everything remembered is forgotten once the stream stands.
-    let request = auth.peer.stream_request(&ctx, WatchAccessRequest { after_sequence: 0 });
-    Ok(AccessServiceClient::new(auth.channel.clone()).watch_access(request).await?.into_inner())
+    let request = auth
+        .peer
+        .stream_request(&ctx, WatchAccessRequest { after_sequence: 0 });
+    Ok(AccessServiceClient::new(auth.channel.clone())
+        .watch_access(request)
+        .await?
+        .into_inner())
 }
 
 async fn listen(authn: &Authn, mut stream: Streaming<WatchAccessResponse>) {
     let mut first = true;
     // A stream that stands but says nothing is as good as none.
-    while let Ok(Ok(Some(message))) = tokio::time::timeout(authn.pulse.silence_max, stream.message()).await {
+    while let Ok(Ok(Some(message))) =
+        tokio::time::timeout(authn.pulse.silence_max, stream.message()).await
+    {
         if std::mem::take(&mut first) {
             authn.forget_all();
         }

@@ -8,10 +8,19 @@ use super::texts;
 /// An example body from the `Example: …` comments; `None` when a field that must be set has none.
 pub fn of(message: &MessageDescriptor, without: &[String]) -> Option<Value> {
     let mut body = Map::new();
-    for field in message.fields().filter(|field| !without.iter().any(|name| name == field.name())) {
+    for field in message
+        .fields()
+        .filter(|field| !without.iter().any(|name| name == field.name()))
+    {
         let example = texts::of(&field.parent_file(), field.path()).example;
         let nested = match field.kind() {
-            Kind::Message(inner) if !field.is_list() && !field.is_map() && !inner.full_name().starts_with("google.") => of(&inner, &[]),
+            Kind::Message(inner)
+                if !field.is_list()
+                    && !field.is_map()
+                    && !inner.full_name().starts_with("google.") =>
+            {
+                of(&inner, &[])
+            }
             _ => None,
         };
         match example.or(nested) {
@@ -19,7 +28,13 @@ pub fn of(message: &MessageDescriptor, without: &[String]) -> Option<Value> {
                 body.insert(field.json_name().to_owned(), Value::Array(vec![example]));
             }
             // An optional part is left out of an example: it is often an alternative to what is there.
-            Some(example) if !field.supports_presence() || field.kind().as_message().is_some_and(|m| m.full_name().starts_with("google.")) => {
+            Some(example)
+                if !field.supports_presence()
+                    || field
+                        .kind()
+                        .as_message()
+                        .is_some_and(|m| m.full_name().starts_with("google.")) =>
+            {
                 body.insert(field.json_name().to_owned(), example);
             }
             Some(_) => {}

@@ -12,7 +12,9 @@ use crate::transcode::query::takes_text;
 pub fn path(method: &Method) -> String {
     let request = method.descriptor.input();
     let segments = method.template.split('/').map(|segment| {
-        let name = segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
+        let name = segment
+            .strip_prefix('{')
+            .and_then(|rest| rest.strip_suffix('}'));
         match name.and_then(|name| request.get_field_by_name(name)) {
             Some(field) => format!("{{{}}}", field.json_name()),
             None => segment.to_owned(),
@@ -24,7 +26,11 @@ pub fn path(method: &Method) -> String {
 /// `Session` for `auth.v1.SessionService`.
 pub fn tag(method: &Method) -> String {
     let service = method.descriptor.parent_service();
-    service.name().strip_suffix("Service").unwrap_or(service.name()).to_owned()
+    service
+        .name()
+        .strip_suffix("Service")
+        .unwrap_or(service.name())
+        .to_owned()
 }
 
 /// Describes one method.
@@ -32,10 +38,19 @@ pub fn describe(table: &Table, method: &Method, schemas: &mut Schemas) -> Value 
     let policy = method.policy;
     let comment = texts::of(&method.descriptor.parent_file(), method.descriptor.path());
     let mut operation = Map::new();
-    operation.insert("operationId".to_owned(), format!("{}_{}", tag(method), method.descriptor.name()).into());
+    operation.insert(
+        "operationId".to_owned(),
+        format!("{}_{}", tag(method), method.descriptor.name()).into(),
+    );
     operation.insert("tags".to_owned(), json!([tag(method)]));
-    operation.insert("summary".to_owned(), comment.summary.trim_end_matches('.').into());
-    operation.insert("description".to_owned(), description(method, &comment.description).into());
+    operation.insert(
+        "summary".to_owned(),
+        comment.summary.trim_end_matches('.').into(),
+    );
+    operation.insert(
+        "description".to_owned(),
+        description(method, &comment.description).into(),
+    );
     let parameters = parameters(table, method, schemas);
     if !parameters.is_empty() {
         operation.insert("parameters".to_owned(), parameters.into());
@@ -53,7 +68,10 @@ pub fn describe(table: &Table, method: &Method, schemas: &mut Schemas) -> Value 
     if let Some(meter) = policy.meter {
         operation.insert("x-meter".to_owned(), meter.into());
     }
-    operation.insert("x-access".to_owned(), format!("{:?}", policy.access).to_lowercase().into());
+    operation.insert(
+        "x-access".to_owned(),
+        format!("{:?}", policy.access).to_lowercase().into(),
+    );
     operation.insert("x-rate-limit".to_owned(), rate_limit(policy.rate));
     operation.insert("x-audited".to_owned(), policy.audited.into());
     Value::Object(operation)
@@ -61,7 +79,9 @@ pub fn describe(table: &Table, method: &Method, schemas: &mut Schemas) -> Value 
 
 fn rate_limit(rate: Rate) -> Value {
     match crate::limits::figures(rate) {
-        Some((name, requests, seconds)) => json!({"class": name, "requests": requests, "seconds": seconds}),
+        Some((name, requests, seconds)) => {
+            json!({"class": name, "requests": requests, "seconds": seconds})
+        }
         None => json!({"class": "unlimited"}),
     }
 }
@@ -72,8 +92,15 @@ fn description(method: &Method, own: &str) -> String {
         Access::Public => "Needs no credential.".to_owned(),
         Access::SignedIn => "Needs any credential.".to_owned(),
         Access::Permission => {
-            let staff = if policy.platform_too { ", or platform staff" } else { "" };
-            format!("Needs the permission `{}` in the tenant of the credential{staff}.", policy.permission.unwrap_or_default())
+            let staff = if policy.platform_too {
+                ", or platform staff"
+            } else {
+                ""
+            };
+            format!(
+                "Needs the permission `{}` in the tenant of the credential{staff}.",
+                policy.permission.unwrap_or_default()
+            )
         }
         Access::Platform => "For platform staff only.".to_owned(),
         Access::Internal => String::new(),
@@ -90,7 +117,11 @@ fn description(method: &Method, own: &str) -> String {
         Idempotency::Accepted => " Takes `Idempotency-Key`.",
         Idempotency::Required => " Demands `Idempotency-Key`.",
     };
-    let own = if own.is_empty() { String::new() } else { format!("{own}\n\n") };
+    let own = if own.is_empty() {
+        String::new()
+    } else {
+        format!("{own}\n\n")
+    };
     format!("{own}{who} {limit}{key}")
 }
 
@@ -108,8 +139,11 @@ fn parameters(table: &Table, method: &Method, schemas: &mut Schemas) -> Vec<Valu
             continue;
         }
         let mut schema = schemas.field(&field, Side::Request);
-        let description = schema.as_object_mut().and_then(|schema| schema.remove("description"));
-        let mut parameter = json!({"name": field.json_name(), "in": if is_path { "path" } else { "query" }});
+        let description = schema
+            .as_object_mut()
+            .and_then(|schema| schema.remove("description"));
+        let mut parameter =
+            json!({"name": field.json_name(), "in": if is_path { "path" } else { "query" }});
         if let Some(description) = description {
             parameter["description"] = description;
         }
@@ -124,14 +158,16 @@ fn parameters(table: &Table, method: &Method, schemas: &mut Schemas) -> Vec<Valu
         parameters.push(parameter);
     }
     let refer = |name: &str| json!({"$ref": format!("#/components/parameters/{name}")});
-    if method.answer == Answer::Json && method.policy.success_status != 204 && method.data.is_some() {
+    if method.answer == Answer::Json && method.policy.success_status != 204 && method.data.is_some()
+    {
         parameters.push(refer("Fields"));
     }
     match method.policy.idempotency {
         Idempotency::None => {}
         Idempotency::Accepted => parameters.push(refer("IdempotencyKey")),
         Idempotency::Required => {
-            let schema = json!({"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"});
+            let schema =
+                json!({"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"});
             parameters.push(json!({"name": "Idempotency-Key", "in": "header", "required": true, "schema": schema}));
         }
     }
@@ -170,9 +206,12 @@ fn request_body(table: &Table, method: &Method, schemas: &mut Schemas) -> Option
             Some(json!({"required": is_required, "description": limit, "content": content}))
         }
         BodyRule::Field(index) => {
-            let field = request.get_field_by_name(&table.shapes.get(method.input).fields[index].name)?;
+            let field =
+                request.get_field_by_name(&table.shapes.get(method.input).fields[index].name)?;
             let schema = schemas.field(&field, Side::Request);
-            Some(json!({"required": rules::of(&field).required, "description": limit, "content": {"application/json": {"schema": schema}}}))
+            Some(
+                json!({"required": rules::of(&field).required, "description": limit, "content": {"application/json": {"schema": schema}}}),
+            )
         }
         BodyRule::Raw(_) => Some(json!({
             "required": true,
@@ -187,7 +226,10 @@ fn responses(method: &Method, schemas: &mut Schemas) -> Map<String, Value> {
     let mut responses = Map::new();
     responses.insert(policy.success_status.to_string(), success(method, schemas));
     if method.etag.is_some() && method.verb == Verb::Get {
-        responses.insert("304".to_owned(), json!({"description": "Nothing has changed since the version in `If-None-Match`."}));
+        responses.insert(
+            "304".to_owned(),
+            json!({"description": "Nothing has changed since the version in `If-None-Match`."}),
+        );
     }
     let has_body = !matches!(method.body, BodyRule::None);
     let failures = [
@@ -199,7 +241,11 @@ fn responses(method: &Method, schemas: &mut Schemas) -> Map<String, Value> {
         ("409", "Conflict", method.verb != Verb::Get),
         ("413", "PayloadTooLarge", has_body),
         ("415", "UnsupportedMediaType", has_body),
-        ("422", "UnprocessableContent", policy.idempotency != Idempotency::None),
+        (
+            "422",
+            "UnprocessableContent",
+            policy.idempotency != Idempotency::None,
+        ),
         ("429", "TooManyRequests", policy.rate != Rate::Unlimited),
         ("500", "InternalError", true),
         ("503", "Unavailable", true),
@@ -207,7 +253,10 @@ fn responses(method: &Method, schemas: &mut Schemas) -> Map<String, Value> {
     ];
     for (status, name, applies) in failures {
         if applies {
-            responses.insert(status.to_owned(), json!({"$ref": format!("#/components/responses/{name}")}));
+            responses.insert(
+                status.to_owned(),
+                json!({"$ref": format!("#/components/responses/{name}")}),
+            );
         }
     }
     responses
@@ -225,7 +274,10 @@ fn success(method: &Method, schemas: &mut Schemas) -> Value {
         headers.insert("ETag".to_owned(), refer("ETag"));
     }
     if policy.idempotency != Idempotency::None {
-        headers.insert("Idempotency-Replayed".to_owned(), refer("Idempotency-Replayed"));
+        headers.insert(
+            "Idempotency-Replayed".to_owned(),
+            refer("Idempotency-Replayed"),
+        );
     }
     let words = match policy.success_status {
         201 => "Created.",
@@ -239,13 +291,17 @@ fn success(method: &Method, schemas: &mut Schemas) -> Value {
     }
     let output = method.descriptor.output();
     response["content"] = match method.answer {
-        Answer::Json => json!({"application/json": {"schema": schemas.reference(&output, Side::Response)}}),
+        Answer::Json => {
+            json!({"application/json": {"schema": schemas.reference(&output, Side::Response)}})
+        }
         Answer::Events => {
             response["description"] =
                 "Server-Sent Events: each `data` is one message of this schema. The last event is `end`, `error` (a problem) or `reconnect`.".into();
             json!({"text/event-stream": {"schema": schemas.reference(&output, Side::Response)}})
         }
-        Answer::Raw | Answer::RawStream => json!({"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}),
+        Answer::Raw | Answer::RawStream => {
+            json!({"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}})
+        }
     };
     response
 }

@@ -15,19 +15,37 @@ pub struct Rules {
 /// Reads the rules of a field.
 pub fn of(field: &FieldDescriptor) -> Rules {
     let mut rules = Rules::default();
-    let Some(extension) = field.parent_pool().get_extension_by_name("buf.validate.field") else { return rules };
+    let Some(extension) = field
+        .parent_pool()
+        .get_extension_by_name("buf.validate.field")
+    else {
+        return rules;
+    };
     let options = field.options();
     if !options.has_extension(&extension) {
         return rules;
     }
     if let Declared::Message(message) = options.get_extension(&extension).as_ref() {
-        rules.required = matches!(message.get_field_by_name("required").as_deref(), Some(Declared::Bool(true)));
+        rules.required = matches!(
+            message.get_field_by_name("required").as_deref(),
+            Some(Declared::Bool(true))
+        );
         rules.keywords = keywords(message);
         // A text that must have a character, or match a pattern that the empty text does not, cannot be left out.
-        let needs_text = rules.keywords.get("minLength").and_then(Value::as_u64).unwrap_or(0) > 0
+        let needs_text = rules
+            .keywords
+            .get("minLength")
+            .and_then(Value::as_u64)
+            .unwrap_or(0)
+            > 0
             || rules.keywords.contains_key("pattern")
             || rules.keywords.contains_key("format");
-        let lists = rules.keywords.get("minItems").and_then(Value::as_u64).unwrap_or(0) > 0;
+        let lists = rules
+            .keywords
+            .get("minItems")
+            .and_then(Value::as_u64)
+            .unwrap_or(0)
+            > 0;
         rules.required |= !field.supports_presence() && (needs_text || lists);
     }
     rules
@@ -36,7 +54,9 @@ pub fn of(field: &FieldDescriptor) -> Rules {
 fn keywords(rules: &DynamicMessage) -> Map<String, Value> {
     let mut out = Map::new();
     for (kind, value) in rules.fields() {
-        let Declared::Message(inner) = value else { continue };
+        let Declared::Message(inner) = value else {
+            continue;
+        };
         match kind.name() {
             "string" => string(inner, &mut out),
             "repeated" => repeated(inner, &mut out),
@@ -56,7 +76,13 @@ fn string(rules: &DynamicMessage, out: &mut Map<String, Value>) {
             ("email", Declared::Bool(true)) => ("format", json!("email")),
             ("uuid", Declared::Bool(true)) => ("format", json!("uuid")),
             ("uri", Declared::Bool(true)) => ("format", json!("uri")),
-            ("in", Declared::List(values)) => ("enum", values.iter().filter_map(|value| value.as_str().map(Value::from)).collect()),
+            ("in", Declared::List(values)) => (
+                "enum",
+                values
+                    .iter()
+                    .filter_map(|value| value.as_str().map(Value::from))
+                    .collect(),
+            ),
             _ => continue,
         };
         out.insert(keyword.to_owned(), value);
@@ -91,7 +117,9 @@ fn repeated(rules: &DynamicMessage, out: &mut Map<String, Value>) {
             ("min_items", Declared::U64(n)) => out.insert("minItems".to_owned(), json!(n)),
             ("max_items", Declared::U64(n)) => out.insert("maxItems".to_owned(), json!(n)),
             ("unique", Declared::Bool(true)) => out.insert("uniqueItems".to_owned(), json!(true)),
-            ("items", Declared::Message(items)) => out.insert("items".to_owned(), keywords(items).into()),
+            ("items", Declared::Message(items)) => {
+                out.insert("items".to_owned(), keywords(items).into())
+            }
             _ => None,
         };
     }

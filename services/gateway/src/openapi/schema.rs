@@ -26,7 +26,11 @@ impl Schemas {
 
     /// A reference to the schema of a message, which is made if it is new.
     pub fn reference(&mut self, message: &MessageDescriptor, side: Side) -> Value {
-        let name = format!("{}.{}", message.package_name().split('.').next().unwrap_or_default(), message.name());
+        let name = format!(
+            "{}.{}",
+            message.package_name().split('.').next().unwrap_or_default(),
+            message.name()
+        );
         if !self.0.contains_key(&name) {
             self.0.insert(name.clone(), Value::Null);
             let schema = self.object(message, &[], side);
@@ -39,9 +43,13 @@ impl Schemas {
     pub fn object(&mut self, message: &MessageDescriptor, without: &[String], side: Side) -> Value {
         let mut properties = Map::new();
         let mut required = Vec::new();
-        for field in message.fields().filter(|field| !without.iter().any(|name| name == field.name())) {
+        for field in message
+            .fields()
+            .filter(|field| !without.iter().any(|name| name == field.name()))
+        {
             let rules = rules::of(&field);
-            let always_answered = side == Side::Response && (field.is_list() || field.is_map() || !field.supports_presence());
+            let always_answered = side == Side::Response
+                && (field.is_list() || field.is_map() || !field.supports_presence());
             let is_required = match side {
                 Side::Request => rules.required,
                 Side::Response => always_answered || field.name() == "data",
@@ -71,7 +79,10 @@ impl Schemas {
     /// The schema of a field: type, rules, comment, example.
     pub fn field(&mut self, field: &FieldDescriptor, side: Side) -> Value {
         let mut schema = if field.is_map() {
-            let value = field.kind().as_message().map(|entry| self.kind(&entry.map_entry_value_field(), side));
+            let value = field
+                .kind()
+                .as_message()
+                .map(|entry| self.kind(&entry.map_entry_value_field(), side));
             json!({"type": "object", "additionalProperties": value})
         } else if field.is_list() {
             json!({"type": "array", "items": self.kind(field, side)})
@@ -99,10 +110,18 @@ impl Schemas {
             Kind::String => json!({"type": "string"}),
             Kind::Bytes => json!({"type": "string", "contentEncoding": "base64"}),
             Kind::Float | Kind::Double => json!({"type": "number"}),
-            Kind::Int32 | Kind::Sint32 | Kind::Sfixed32 => json!({"type": "integer", "format": "int32"}),
-            Kind::Uint32 | Kind::Fixed32 => json!({"type": "integer", "minimum": 0, "maximum": u32::MAX}),
-            Kind::Int64 | Kind::Sint64 | Kind::Sfixed64 | Kind::Uint64 | Kind::Fixed64 => json!({"type": "integer", "format": "int64"}),
-            Kind::Enum(declared) => json!({"type": "string", "enum": declared.values().map(|value| value.name().to_owned()).collect::<Vec<_>>()}),
+            Kind::Int32 | Kind::Sint32 | Kind::Sfixed32 => {
+                json!({"type": "integer", "format": "int32"})
+            }
+            Kind::Uint32 | Kind::Fixed32 => {
+                json!({"type": "integer", "minimum": 0, "maximum": u32::MAX})
+            }
+            Kind::Int64 | Kind::Sint64 | Kind::Sfixed64 | Kind::Uint64 | Kind::Fixed64 => {
+                json!({"type": "integer", "format": "int64"})
+            }
+            Kind::Enum(declared) => {
+                json!({"type": "string", "enum": declared.values().map(|value| value.name().to_owned()).collect::<Vec<_>>()})
+            }
             Kind::Message(message) => self.message(&message, side),
         }
     }
@@ -110,7 +129,9 @@ impl Schemas {
     fn message(&mut self, message: &MessageDescriptor, side: Side) -> Value {
         match message.full_name() {
             "google.protobuf.Timestamp" => json!({"type": "string", "format": "date-time"}),
-            "google.protobuf.Duration" => json!({"type": "string", "pattern": "^-?[0-9]+(\\.[0-9]{1,9})?s$"}),
+            "google.protobuf.Duration" => {
+                json!({"type": "string", "pattern": "^-?[0-9]+(\\.[0-9]{1,9})?s$"})
+            }
             "google.protobuf.FieldMask" => json!({"type": "string"}),
             "google.protobuf.Struct" => json!({"type": "object", "additionalProperties": true}),
             "google.protobuf.Value" => json!({}),

@@ -4,68 +4,34 @@
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
+use super::selection::Selection;
 use crate::shape::{Coding, Field, Form, Int, Kind, Label, Shape, ShapeId, Shapes};
 use crate::wire::{self, Fields, Raw};
 
 /// Whole numbers up to here are exact as JSON numbers everywhere; beyond, a 64-bit field is written as a string (I-JSON, RFC 7493).
 const EXACT_MAX: u64 = 1 << 53;
 
-/// Which members of `data` the client wants.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Selection(Vec<(String, Self)>);
-
-impl Selection {
-    /// Reads `id,data.name`. `Err` names the first path that the message does not have.
-    pub fn parse(text: &str, shapes: &Shapes, shape: ShapeId) -> Result<Self, String> {
-        let mut selection = Self::default();
-        for path in text.split(',').map(str::trim) {
-            if path.is_empty() || !exists(path, shapes, shape) {
-                return Err(path.to_owned());
-            }
-            selection.add(path);
-        }
-        Ok(selection)
-    }
-
-    fn add(&mut self, path: &str) {
-        let (head, rest) = path.split_once('.').map_or((path, None), |(head, rest)| (head, Some(rest)));
-        let index = self.0.iter().position(|(name, _)| name == head).unwrap_or_else(|| {
-            self.0.push((head.to_owned(), Self::default()));
-            self.0.len() - 1
-        });
-        if let Some(rest) = rest {
-            self.0[index].1.add(rest);
-        }
-    }
-
-    /// What is wanted of a member: nothing, or everything when the inner selection is empty.
-    fn of(&self, name: &str) -> Option<Option<&Self>> {
-        let (_, inner) = self.0.iter().find(|(known, _)| known == name)?;
-        Some((!inner.0.is_empty()).then_some(inner))
-    }
-}
-
-fn exists(path: &str, shapes: &Shapes, shape: ShapeId) -> bool {
-    let (head, rest) = path.split_once('.').map_or((path, None), |(head, rest)| (head, Some(rest)));
-    let shape = shapes.get(shape);
-    if matches!(shape.form, Form::Struct | Form::Value) {
-        return true;
-    }
-    let Some(field) = shape.by_json(head) else { return false };
-    match (rest, field.kind, field.label) {
-        (None, _, _) => true,
-        (Some(rest), Kind::Message(id), Label::Implicit | Label::Optional | Label::Repeated) => exists(rest, shapes, id),
-        (Some(_), _, _) => false,
-    }
-}
-
 /// Writes a message as JSON. With a selection, only the wanted members of `data` (or of each of its elements).
-pub fn write(shapes: &Shapes, shape: ShapeId, bytes: &[u8], selection: Option<&Selection>) -> Vec<u8> {
-    let mut writer = Writer { shapes, out: Vec::with_capacity(bytes.len() * 2 + 64), slots: Vec::with_capacity(64) };
+pub fn write(
+    shapes: &Shapes,
+    shape: ShapeId,
+    bytes: &[u8],
+    selection: Option<&Selection>,
+) -> Vec<u8> {
+    let mut writer = Writer {
+        shapes,
+        out: Vec::with_capacity(bytes.len() * 2 + 64),
+        slots: Vec::with_capacity(64),
+    };
     let root = shapes.get(shape);
     match selection {
         Some(selection) if root.by_name("data").is_some() => {
-            let envelope = Selection(root.fields.iter().map(|field| (field.json.clone(), Selection::default())).collect());
+            let envelope = Selection(
+                root.fields
+                    .iter()
+                    .map(|field| (field.json.clone(), Selection::default()))
+                    .collect(),
+            );
             writer.envelope(root, bytes, &envelope, selection);
         }
         selection => writer.message(shape, bytes, selection),
@@ -75,8 +41,13 @@ pub fn write(shapes: &Shapes, shape: ShapeId, bytes: &[u8], selection: Option<&S
 
 /// The value of `data.version`, for the `ETag`.
 pub fn version_of(bytes: &[u8], data: u32, version: u32) -> Option<u64> {
-    let (_, Raw::Bytes(data)) = Fields(bytes).filter(|(number, _)| *number == data).last()? else { return None };
-    match Fields(data).filter(|(number, _)| *number == version).last()? {
+    let (_, Raw::Bytes(data)) = Fields(bytes).filter(|(number, _)| *number == data).last()? else {
+        return None;
+    };
+    match Fields(data)
+        .filter(|(number, _)| *number == version)
+        .last()?
+    {
         (_, Raw::Number(number)) => Some(number),
         (_, Raw::Bytes(_)) => None,
     }
@@ -96,9 +67,18 @@ enum Span {
     Bytes { start: usize, end: usize },
 }
 
+/// The message in hand: its bytes, and where its slots begin.
+#[derive(Clone, Copy)]
+struct Scope<'b> {
+    bytes: &'b [u8],
+    base: usize,
+}
+
 impl Writer<'_> {
     fn envelope(&mut self, root: &Shape, bytes: &[u8], all: &Selection, wanted: &Selection) {
-        self.members(root, bytes, Some(all), |name| if name == "data" { Some(wanted) } else { None });
+        self.members(root, bytes, Some(all), |name| {
+            if name == "data" { Some(wanted) } else { None }
+        });
     }
 
     fn message(&mut self, id: ShapeId, bytes: &[u8], selection: Option<&Selection>) {
@@ -138,7 +118,10 @@ impl Writer<'_> {
                 Raw::Number(value) => Span::Number(value),
                 Raw::Bytes(part) => {
                     let start = part.as_ptr() as usize - origin;
-                    Span::Bytes { start, end: start + part.len() }
+                    Span::Bytes {
+                        start,
+                        end: start + part.len(),
+                    }
                 }
             };
             self.slots.push((number, span));
@@ -154,7 +137,7 @@ impl Writer<'_> {
                 },
             };
             let wanted = inner(&field.json).or(wanted);
-            self.field(field, bytes, base, wanted, &mut first);
+            self.field(field, Scope { bytes, base }, wanted, &mut first);
         }
         self.out.push(b'}');
         self.slots.truncate(base);
@@ -167,23 +150,33 @@ impl Writer<'_> {
         self.out.extend_from_slice(&field.quoted);
     }
 
-    fn field(&mut self, field: &Field, bytes: &[u8], base: usize, wanted: Option<&Selection>, first: &mut bool) {
+    fn field(
+        &mut self,
+        field: &Field,
+        scope: Scope<'_>,
+        wanted: Option<&Selection>,
+        first: &mut bool,
+    ) {
         match field.label {
             Label::Repeated => {
                 self.name(field, first);
-                self.repeated(field, bytes, base, wanted);
+                self.repeated(field, scope, wanted);
             }
             Label::Map(key) => {
                 self.name(field, first);
-                self.map(field, key, bytes, base);
+                self.map(field, key, scope);
             }
             Label::Implicit | Label::Optional => {
                 let end = self.slots.len();
-                let last = self.slots[base..end].iter().rev().find(|(number, _)| *number == field.number).map(|(_, span)| *span);
+                let last = self.slots[scope.base..end]
+                    .iter()
+                    .rev()
+                    .find(|(number, _)| *number == field.number)
+                    .map(|(_, span)| *span);
                 match last {
                     Some(span) => {
                         self.name(field, first);
-                        self.single(field.kind, raw(bytes, span), wanted);
+                        self.single(field.kind, raw(scope.bytes, span), wanted);
                     }
                     None if field.label == Label::Implicit => {
                         self.name(field, first);
@@ -195,7 +188,12 @@ impl Writer<'_> {
         }
     }
 
-    fn repeated(&mut self, field: &Field, bytes: &[u8], base: usize, wanted: Option<&Selection>) {
+    fn repeated(
+        &mut self,
+        field: &Field,
+        Scope { bytes, base }: Scope<'_>,
+        wanted: Option<&Selection>,
+    ) {
         self.out.push(b'[');
         let end = self.slots.len();
         let mut first = true;
@@ -220,18 +218,25 @@ impl Writer<'_> {
         self.out.push(b']');
     }
 
-    fn map(&mut self, field: &Field, key: Kind, bytes: &[u8], base: usize) {
+    fn map(&mut self, field: &Field, key: Kind, Scope { bytes, base }: Scope<'_>) {
         self.out.push(b'{');
         let end = self.slots.len();
         let mut first = true;
         for slot in base..end {
             let (number, span) = self.slots[slot];
-            let Raw::Bytes(entry) = raw(bytes, span) else { continue };
+            let Raw::Bytes(entry) = raw(bytes, span) else {
+                continue;
+            };
             if number != field.number {
                 continue;
             }
             self.comma(&mut first);
-            let part = |wanted: u32| Fields(entry).filter(|(number, _)| *number == wanted).last().map(|(_, raw)| raw);
+            let part = |wanted: u32| {
+                Fields(entry)
+                    .filter(|(number, _)| *number == wanted)
+                    .last()
+                    .map(|(_, raw)| raw)
+            };
             match (key, part(1)) {
                 (Kind::String, Some(text)) => self.single(key, text, None),
                 (Kind::String, None) => self.out.extend_from_slice(b"\"\""),
@@ -278,13 +283,21 @@ impl Writer<'_> {
                 let text = base64::engine::general_purpose::STANDARD.encode(bytes);
                 self.text(text.as_bytes());
             }
-            (Kind::Bool, Raw::Number(value)) => self.out.extend_from_slice(if value == 0 { b"false" } else { b"true" }),
+            (Kind::Bool, Raw::Number(value)) => {
+                self.out
+                    .extend_from_slice(if value == 0 { b"false" } else { b"true" })
+            }
             (Kind::Int(int), Raw::Number(value)) => self.integer(int, value),
             (Kind::Float, Raw::Number(bits)) => self.float(f64::from(f32::from_bits(bits as u32))),
             (Kind::Double, Raw::Number(bits)) => self.float(f64::from_bits(bits)),
             (Kind::Enum(id), Raw::Number(value)) => {
                 let value = value as i32;
-                match self.shapes.values(id).iter().find(|(_, number)| *number == value) {
+                match self
+                    .shapes
+                    .values(id)
+                    .iter()
+                    .find(|(_, number)| *number == value)
+                {
                     Some((name, _)) => self.text(name.as_bytes()),
                     None => self.push_display(value),
                 }
@@ -347,7 +360,9 @@ impl Writer<'_> {
         match DateTime::<Utc>::from_timestamp(seconds, u32::try_from(nanos).unwrap_or(0)) {
             Some(time) => {
                 self.out.push(b'"');
-                self.out.extend_from_slice(time.to_rfc3339_opts(SecondsFormat::AutoSi, true).as_bytes());
+                self.out.extend_from_slice(
+                    time.to_rfc3339_opts(SecondsFormat::AutoSi, true).as_bytes(),
+                );
                 self.out.push(b'"');
             }
             None => self.out.extend_from_slice(b"null"),
@@ -411,7 +426,10 @@ impl Writer<'_> {
         match Fields(bytes).last() {
             Some((2, Raw::Number(bits))) => self.float(f64::from_bits(bits)),
             Some((3, Raw::Bytes(text))) => self.text(text),
-            Some((4, Raw::Number(value))) => self.out.extend_from_slice(if value == 0 { b"false" } else { b"true" }),
+            Some((4, Raw::Number(value))) => {
+                self.out
+                    .extend_from_slice(if value == 0 { b"false" } else { b"true" })
+            }
             Some((5, Raw::Bytes(inner))) => self.structure(inner, selection),
             Some((6, Raw::Bytes(inner))) => self.list(inner),
             _ => self.out.extend_from_slice(b"null"),

@@ -37,6 +37,13 @@ impl Path<'_> {
     }
 }
 
+/// A value and its place.
+#[derive(Clone, Copy)]
+pub struct Spot<'s> {
+    pub value: &'s Node<'s>,
+    pub path: Path<'s>,
+}
+
 /// Writes the fields of a message from the members of an object.
 ///
 /// `reserved` are names of the contract that this object must not set: the path binds them, or the gateway fills them.
@@ -50,15 +57,22 @@ impl Encoder<'_> {
     /// Writes every member of the body's top level.
     pub fn top(&mut self, out: &mut Vec<u8>, shape: ShapeId, node: &Node<'_>) {
         let Node::Object(members) = node else {
-            self.wrong(&Path::Root, scalar::expectation(Kind::Message(shape)), node.kind());
+            self.wrong(
+                &Path::Root,
+                scalar::expectation(Kind::Message(shape)),
+                node.kind(),
+            );
             return;
         };
         let shape = self.shapes.get(shape);
         let mut seen = Seen::default();
         for (key, value) in members {
             let path = Path::Key(&Path::Root, key);
-            match shape.by_json(key).filter(|field| !self.reserved.contains(&field.name)) {
-                Some(field) => self.member(out, field, value, path, &mut seen),
+            match shape
+                .by_json(key)
+                .filter(|field| !self.reserved.contains(&field.name))
+            {
+                Some(field) => self.member(out, field, Spot { value, path }, &mut seen),
                 None => self.unknown(&path),
             }
         }
@@ -66,7 +80,11 @@ impl Encoder<'_> {
 
     fn object(&mut self, out: &mut Vec<u8>, shape: ShapeId, node: &Node<'_>, path: Path<'_>) {
         let Node::Object(members) = node else {
-            self.wrong(&path, scalar::expectation(Kind::Message(shape)), node.kind());
+            self.wrong(
+                &path,
+                scalar::expectation(Kind::Message(shape)),
+                node.kind(),
+            );
             return;
         };
         let shape = self.shapes.get(shape);
@@ -74,38 +92,62 @@ impl Encoder<'_> {
         for (key, value) in members {
             let path = Path::Key(&path, key);
             match shape.by_json(key) {
-                Some(field) => self.member(out, field, value, path, &mut seen),
+                Some(field) => self.member(out, field, Spot { value, path }, &mut seen),
                 None => self.unknown(&path),
             }
         }
     }
 
-    fn member(&mut self, out: &mut Vec<u8>, field: &Field, value: &Node<'_>, path: Path<'_>, seen: &mut Seen) {
+    fn member(&mut self, out: &mut Vec<u8>, field: &Field, spot: Spot<'_>, seen: &mut Seen) {
         // Null means absence, except where null is itself a value.
-        if *value == Node::Null && !self.takes_null(field) {
+        if *spot.value == Node::Null && !self.takes_null(field) {
             return;
         }
         if field.oneof.is_some_and(|oneof| !seen.first(oneof)) {
-            self.problems.push(Violation::new(path.render(), "request.oneof", "only one of the alternatives may be set"));
+            self.problems.push(Violation::new(
+                spot.path.render(),
+                "request.oneof",
+                "only one of the alternatives may be set",
+            ));
             return;
         }
-        self.field(out, field, value, path);
+        self.field(out, field, spot);
     }
 
     fn takes_null(&self, field: &Field) -> bool {
-        field.kind.message().is_some_and(|id| self.shapes.get(id).form == Form::Value) && field.label == Label::Optional
+        field
+            .kind
+            .message()
+            .is_some_and(|id| self.shapes.get(id).form == Form::Value)
+            && field.label == Label::Optional
     }
 
     /// Writes one field, key included.
-    pub fn field(&mut self, out: &mut Vec<u8>, field: &Field, value: &Node<'_>, path: Path<'_>) {
+    pub fn field(&mut self, out: &mut Vec<u8>, field: &Field, spot: Spot<'_>) {
+        let Spot { value, path } = spot;
         match (field.label, value) {
             (Label::Repeated, Node::Array(items)) => {
                 for (index, item) in items.iter().enumerate() {
-                    self.single(out, field.number, field.kind, item, Path::Index(&path, index));
+                    self.single(
+                        out,
+                        field.number,
+                        field.kind,
+                        Spot {
+                            value: item,
+                            path: Path::Index(&path, index),
+                        },
+                    );
                 }
             }
             (Label::Repeated, other) => {
-                self.wrong(&path, Expected { rule: "type.array", words: "an array" }, other.kind());
+                self.wrong(
+                    &path,
+                    Expected {
+                        rule: "type.array",
+                        words: "an array",
+                    },
+                    other.kind(),
+                );
             }
             (Label::Map(key), Node::Object(members)) => {
                 for (name, item) in members {
@@ -115,18 +157,28 @@ impl Encoder<'_> {
                         if let Err(expected) = scalar::put_plain(out, self.shapes, key, name) {
                             self.wrong(&path, expected, "string");
                         }
-                        self.single(out, 2, field.kind, item, path);
+                        self.single(out, 2, field.kind, Spot { value: item, path });
                     });
                 }
             }
             (Label::Map(_), other) => {
-                self.wrong(&path, Expected { rule: "type.object", words: "an object" }, other.kind());
+                self.wrong(
+                    &path,
+                    Expected {
+                        rule: "type.object",
+                        words: "an object",
+                    },
+                    other.kind(),
+                );
             }
-            (Label::Implicit | Label::Optional, value) => self.single(out, field.number, field.kind, value, path),
+            (Label::Implicit | Label::Optional, _) => {
+                self.single(out, field.number, field.kind, spot)
+            }
         }
     }
 
-    fn single(&mut self, out: &mut Vec<u8>, number: u32, kind: Kind, value: &Node<'_>, path: Path<'_>) {
+    fn single(&mut self, out: &mut Vec<u8>, number: u32, kind: Kind, spot: Spot<'_>) {
+        let Spot { value, path } = spot;
         let Kind::Message(id) = kind else {
             wire::put_key(out, number, kind.wire_type());
             if let Err(expected) = scalar::put_node(out, self.shapes, kind, value) {
@@ -139,40 +191,73 @@ impl Encoder<'_> {
             Form::Struct => self.structure(out, value, path),
             Form::Value => self.value(out, value, path),
             Form::ListValue => self.list(out, value, path),
-            Form::Timestamp => self.text(value, path, "type.timestamp", "a time", |text| scalar::put_timestamp(out, text)),
-            Form::Duration => self.text(value, path, "type.duration", "a duration", |text| scalar::put_duration(out, text)),
-            Form::FieldMask => self.text(value, path, "type.field_mask", "field names joined by commas", |text| {
-                put_mask(out, text);
-                Ok(())
-            }),
+            Form::Timestamp => self.text(
+                spot,
+                Expected {
+                    rule: "type.timestamp",
+                    words: "a time",
+                },
+                |text| scalar::put_timestamp(out, text),
+            ),
+            Form::Duration => self.text(
+                spot,
+                Expected {
+                    rule: "type.duration",
+                    words: "a duration",
+                },
+                |text| scalar::put_duration(out, text),
+            ),
+            Form::FieldMask => self.text(
+                spot,
+                Expected {
+                    rule: "type.field_mask",
+                    words: "field names joined by commas",
+                },
+                |text| {
+                    put_mask(out, text);
+                    Ok(())
+                },
+            ),
             Form::Wrapper => {
                 let inner = self.shapes.get(id).fields[0].kind;
-                self.single(out, 1, inner, value, path);
+                self.single(out, 1, inner, spot);
             }
-            Form::HttpBody => self.wrong(&path, Expected { rule: "type.body", words: "the raw body" }, value.kind()),
+            Form::HttpBody => self.wrong(
+                &path,
+                Expected {
+                    rule: "type.body",
+                    words: "the raw body",
+                },
+                value.kind(),
+            ),
         });
     }
 
     fn text(
         &mut self,
-        value: &Node<'_>,
-        path: Path<'_>,
-        rule: &'static str,
-        words: &'static str,
+        spot: Spot<'_>,
+        expected: Expected,
         put: impl FnOnce(&str) -> Result<(), Expected>,
     ) {
-        let result = match value {
+        let result = match spot.value {
             Node::String(text) => put(text),
-            _ => Err(Expected { rule, words }),
+            _ => Err(expected),
         };
         if let Err(expected) = result {
-            self.wrong(&path, expected, value.kind());
+            self.wrong(&spot.path, expected, spot.value.kind());
         }
     }
 
     fn structure(&mut self, out: &mut Vec<u8>, value: &Node<'_>, path: Path<'_>) {
         let Node::Object(members) = value else {
-            self.wrong(&path, Expected { rule: "type.object", words: "an object" }, value.kind());
+            self.wrong(
+                &path,
+                Expected {
+                    rule: "type.object",
+                    words: "an object",
+                },
+                value.kind(),
+            );
             return;
         };
         for (key, item) in members {
@@ -209,21 +294,39 @@ impl Encoder<'_> {
 
     fn list(&mut self, out: &mut Vec<u8>, value: &Node<'_>, path: Path<'_>) {
         let Node::Array(items) = value else {
-            self.wrong(&path, Expected { rule: "type.array", words: "an array" }, value.kind());
+            self.wrong(
+                &path,
+                Expected {
+                    rule: "type.array",
+                    words: "an array",
+                },
+                value.kind(),
+            );
             return;
         };
         for (index, item) in items.iter().enumerate() {
-            wire::put_nested(out, 1, |out| self.value(out, item, Path::Index(&path, index)));
+            wire::put_nested(out, 1, |out| {
+                self.value(out, item, Path::Index(&path, index))
+            });
         }
     }
 
     fn unknown(&mut self, path: &Path<'_>) {
-        self.problems.push(Violation::new(path.render(), "request.unknown_field", "this field does not exist"));
+        self.problems.push(Violation::new(
+            path.render(),
+            "request.unknown_field",
+            "this field does not exist",
+        ));
     }
 
     fn wrong(&mut self, path: &Path<'_>, expected: Expected, got: &'static str) {
         self.problems.push(
-            Violation::new(path.render(), expected.rule, format!("must be {}, not {got}", expected.words)).with("got", got),
+            Violation::new(
+                path.render(),
+                expected.rule,
+                format!("must be {}, not {got}", expected.words),
+            )
+            .with("got", got),
         );
     }
 }
@@ -232,7 +335,9 @@ impl Encoder<'_> {
 fn is_inexact(literal: &str) -> bool {
     const EXACT_MAX: u128 = 1 << 53;
     let digits = literal.strip_prefix('-').unwrap_or(literal);
-    digits.len() > 15 && digits.bytes().all(|b| b.is_ascii_digit()) && digits.parse::<u128>().map_or(true, |n| n > EXACT_MAX)
+    digits.len() > 15
+        && digits.bytes().all(|b| b.is_ascii_digit())
+        && digits.parse::<u128>().map_or(true, |n| n > EXACT_MAX)
 }
 
 /// The content of a `google.protobuf.FieldMask` from its JSON form, `userName,address.zipCode`.

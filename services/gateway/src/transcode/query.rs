@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use kernel::Violation;
 
-use super::scalar;
 use super::Problems;
+use super::scalar::{self, Expected};
 use crate::shape::{Field, Form, Kind, Label, ShapeId, Shapes};
 use crate::wire;
 
@@ -41,14 +41,27 @@ pub fn decode(text: &str, plus_is_space: bool) -> Option<Cow<'_, str>> {
         }
     }
     // PostgreSQL cannot store a NUL in a text, so none gets past the gateway.
-    String::from_utf8(out).ok().filter(|text| !text.contains('\0')).map(Cow::Owned)
+    String::from_utf8(out)
+        .ok()
+        .filter(|text| !text.contains('\0'))
+        .map(Cow::Owned)
 }
 
 /// Writes a path variable.
-pub fn put_capture(out: &mut Vec<u8>, shapes: &Shapes, field: &Field, raw: &str, problems: &mut Problems) {
+pub fn put_capture(
+    out: &mut Vec<u8>,
+    shapes: &Shapes,
+    field: &Field,
+    raw: &str,
+    problems: &mut Problems,
+) {
     match decode(raw, false) {
-        Some(text) => put_text(out, shapes, field, &text, &field.json, problems),
-        None => problems.push(Violation::new(&*field.json, "request.encoding", "is not valid percent-encoded UTF-8 text")),
+        Some(text) => tell(put_text(out, shapes, field, &text), &field.json, problems),
+        None => problems.push(Violation::new(
+            &*field.json,
+            "request.encoding",
+            "is not valid percent-encoded UTF-8 text",
+        )),
     }
 }
 
@@ -78,13 +91,19 @@ impl<'q> Query<'q> {
         for (count, pair) in query.split('&').filter(|pair| !pair.is_empty()).enumerate() {
             if count == PARAMETERS_MAX {
                 let message = format!("at most {PARAMETERS_MAX} parameters are taken");
-                self.problems.push(Violation::new("", "request.parameters", message).with("max", PARAMETERS_MAX));
+                self.problems.push(
+                    Violation::new("", "request.parameters", message).with("max", PARAMETERS_MAX),
+                );
                 break;
             }
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let (Some(name), Some(value)) = (decode(name, true), decode(value, true)) else {
                 let name = decode(name, true).unwrap_or_default();
-                self.problems.push(Violation::new(name, "request.encoding", "is not valid percent-encoded UTF-8 text"));
+                self.problems.push(Violation::new(
+                    name,
+                    "request.encoding",
+                    "is not valid percent-encoded UTF-8 text",
+                ));
                 continue;
             };
             if name == "fields" {
@@ -101,7 +120,11 @@ impl<'q> Query<'q> {
     fn parameter(&mut self, out: &mut Vec<u8>, name: &str, value: &str, seen: &mut Vec<String>) {
         let target = self.target(name);
         let Some((parents, field)) = target else {
-            self.problems.push(Violation::new(name, "request.unknown_parameter", "this parameter does not exist"));
+            self.problems.push(Violation::new(
+                name,
+                "request.unknown_parameter",
+                "this parameter does not exist",
+            ));
             return;
         };
         if field.label != Label::Repeated {
@@ -112,7 +135,11 @@ impl<'q> Query<'q> {
             seen.push(name.to_owned());
         }
         let mut content = Vec::new();
-        put_text(&mut content, self.shapes, field, value, name, self.problems);
+        tell(
+            put_text(&mut content, self.shapes, field, value),
+            name,
+            self.problems,
+        );
         // Fields of nested messages are wrapped from the inside out; a decoder merges the parts.
         for number in parents.iter().rev() {
             let inner = std::mem::take(&mut content);
@@ -122,7 +149,11 @@ impl<'q> Query<'q> {
     }
 
     fn repeated(&mut self, name: &str) {
-        self.problems.push(Violation::new(name, "request.repeated_parameter", "this parameter may be given once"));
+        self.problems.push(Violation::new(
+            name,
+            "request.repeated_parameter",
+            "this parameter may be given once",
+        ));
     }
 
     /// The field that a dotted name leads to, and the numbers of the messages on the way.
@@ -141,7 +172,10 @@ impl<'q> Query<'q> {
             if parts.peek().is_none() {
                 return takes_text(self.shapes, field).then_some((parents, field));
             }
-            let id = field.kind.message().filter(|_| field.label == Label::Optional)?;
+            let id = field
+                .kind
+                .message()
+                .filter(|_| field.label == Label::Optional)?;
             shape = self.shapes.get(id);
             if shape.form != Form::Plain {
                 return None;
@@ -158,15 +192,18 @@ pub fn takes_text(shapes: &Shapes, field: &Field) -> bool {
         return false;
     }
     match field.kind {
-        Kind::Message(id) => matches!(shapes.get(id).form, Form::Timestamp | Form::Duration | Form::Wrapper),
+        Kind::Message(id) => matches!(
+            shapes.get(id).form,
+            Form::Timestamp | Form::Duration | Form::Wrapper
+        ),
         _ => true,
     }
 }
 
-fn put_text(out: &mut Vec<u8>, shapes: &Shapes, field: &Field, text: &str, name: &str, problems: &mut Problems) {
+fn put_text(out: &mut Vec<u8>, shapes: &Shapes, field: &Field, text: &str) -> Result<(), Expected> {
     wire::put_key(out, field.number, field.kind.wire_type());
     let mut nested = Ok(());
-    let result = match field.kind {
+    match field.kind {
         Kind::Message(id) => {
             wire::put_length_of(out, |out| {
                 nested = match shapes.get(id).form {
@@ -182,8 +219,15 @@ fn put_text(out: &mut Vec<u8>, shapes: &Shapes, field: &Field, text: &str, name:
             nested
         }
         kind => scalar::put_plain(out, shapes, kind, text),
-    };
+    }
+}
+
+fn tell(result: Result<(), Expected>, name: &str, problems: &mut Problems) {
     if let Err(expected) = result {
-        problems.push(Violation::new(name, expected.rule, format!("must be {}", expected.words)));
+        problems.push(Violation::new(
+            name,
+            expected.rule,
+            format!("must be {}", expected.words),
+        ));
     }
 }

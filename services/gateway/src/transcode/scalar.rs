@@ -34,26 +34,42 @@ pub fn expectation(kind: Kind) -> Expected {
 }
 
 /// Appends the value of a JSON node, without a key. `Err` says what the field takes.
-pub fn put_node(out: &mut Vec<u8>, shapes: &Shapes, kind: Kind, node: &Node<'_>) -> Result<(), Expected> {
+pub fn put_node(
+    out: &mut Vec<u8>,
+    shapes: &Shapes,
+    kind: Kind,
+    node: &Node<'_>,
+) -> Result<(), Expected> {
     let wrong = || expectation(kind);
     match (kind, node) {
         (Kind::Bool, Node::Bool(value)) => out.push(u8::from(*value)),
         (Kind::String, Node::String(text)) => put_text(out, text.as_bytes()),
         (Kind::Bytes, Node::String(text)) => put_text(out, &base64(text).ok_or_else(wrong)?),
-        (Kind::Int(int), Node::Number(literal)) => put_int(out, int, whole(literal).ok_or_else(wrong)?).ok_or_else(wrong)?,
+        (Kind::Int(int), Node::Number(literal)) => {
+            put_int(out, int, whole(literal).ok_or_else(wrong)?).ok_or_else(wrong)?
+        }
         // Numbers beyond 2^53 lose digits in many clients, so 64-bit fields also take them as strings (proto3 JSON).
         (Kind::Int(int), Node::String(text)) if int.bits == 64 => {
             put_int(out, int, text.parse().map_err(|_| wrong())?).ok_or_else(wrong)?;
         }
-        (Kind::Float | Kind::Double, Node::Number(literal)) => put_float(out, kind, literal).ok_or_else(wrong)?,
-        (Kind::Enum(id), Node::String(text)) => put_enum(out, shapes, id, text).ok_or_else(wrong)?,
+        (Kind::Float | Kind::Double, Node::Number(literal)) => {
+            put_float(out, kind, literal).ok_or_else(wrong)?
+        }
+        (Kind::Enum(id), Node::String(text)) => {
+            put_enum(out, shapes, id, text).ok_or_else(wrong)?
+        }
         _ => return Err(wrong()),
     }
     Ok(())
 }
 
 /// Appends the value of a text that stood in a path or a query.
-pub fn put_plain(out: &mut Vec<u8>, shapes: &Shapes, kind: Kind, text: &str) -> Result<(), Expected> {
+pub fn put_plain(
+    out: &mut Vec<u8>,
+    shapes: &Shapes,
+    kind: Kind,
+    text: &str,
+) -> Result<(), Expected> {
     let wrong = || expectation(kind);
     match kind {
         Kind::String => put_text(out, text.as_bytes()),
@@ -63,7 +79,9 @@ pub fn put_plain(out: &mut Vec<u8>, shapes: &Shapes, kind: Kind, text: &str) -> 
             _ => return Err(wrong()),
         }),
         Kind::Bytes => put_text(out, &base64(text).ok_or_else(wrong)?),
-        Kind::Int(int) => put_int(out, int, plain_integer(text).ok_or_else(wrong)?).ok_or_else(wrong)?,
+        Kind::Int(int) => {
+            put_int(out, int, plain_integer(text).ok_or_else(wrong)?).ok_or_else(wrong)?
+        }
         Kind::Float | Kind::Double => put_float(out, kind, text).ok_or_else(wrong)?,
         Kind::Enum(id) => put_enum(out, shapes, id, text).ok_or_else(wrong)?,
         Kind::Message(_) => return Err(wrong()),
@@ -98,8 +116,13 @@ fn put_int(out: &mut Vec<u8>, int: Int, value: i128) -> Option<()> {
 }
 
 fn put_float(out: &mut Vec<u8>, kind: Kind, text: &str) -> Option<()> {
-    let written_as_number = text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E'));
-    let value: f64 = text.parse().ok().filter(|value: &f64| value.is_finite() && written_as_number)?;
+    let written_as_number = text
+        .bytes()
+        .all(|b| matches!(b, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E'));
+    let value: f64 = text
+        .parse()
+        .ok()
+        .filter(|value: &f64| value.is_finite() && written_as_number)?;
     if kind == Kind::Float {
         let value = value as f32;
         if !value.is_finite() {
@@ -121,7 +144,10 @@ fn put_enum(out: &mut Vec<u8>, shapes: &Shapes, id: usize, text: &str) -> Option
 fn base64(text: &str) -> Option<Vec<u8>> {
     use base64::Engine as _;
     use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-    STANDARD.decode(text).or_else(|_| URL_SAFE_NO_PAD.decode(text.trim_end_matches('='))).ok()
+    STANDARD
+        .decode(text)
+        .or_else(|_| URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')))
+        .ok()
 }
 
 /// The value of a JSON number when it is whole; `1.0` and `1e2` are, as proto3 JSON has it.
@@ -144,12 +170,21 @@ fn plain_integer(text: &str) -> Option<i128> {
 
 /// The content of a `google.protobuf.Timestamp` from RFC 3339.
 pub fn put_timestamp(out: &mut Vec<u8>, text: &str) -> Result<(), Expected> {
-    let wrong = expected("type.timestamp", "a time in RFC 3339 such as `2026-01-31T12:00:00Z`");
-    let time: DateTime<Utc> = DateTime::parse_from_rfc3339(text).map_err(|_| wrong)?.to_utc();
+    let wrong = expected(
+        "type.timestamp",
+        "a time in RFC 3339 such as `2026-01-31T12:00:00Z`",
+    );
+    let time: DateTime<Utc> = DateTime::parse_from_rfc3339(text)
+        .map_err(|_| wrong)?
+        .to_utc();
     if !(1..=9999).contains(&time.year()) {
         return Err(wrong);
     }
-    put_seconds(out, time.timestamp(), i64::from(time.timestamp_subsec_nanos().min(999_999_999)));
+    put_seconds(
+        out,
+        time.timestamp(),
+        i64::from(time.timestamp_subsec_nanos().min(999_999_999)),
+    );
     Ok(())
 }
 
@@ -157,7 +192,9 @@ pub fn put_timestamp(out: &mut Vec<u8>, text: &str) -> Result<(), Expected> {
 pub fn put_duration(out: &mut Vec<u8>, text: &str) -> Result<(), Expected> {
     let wrong = expected("type.duration", "a duration in seconds such as `3.5s`");
     let number = text.strip_suffix('s').ok_or(wrong)?;
-    let (negative, number) = number.strip_prefix('-').map_or((false, number), |rest| (true, rest));
+    let (negative, number) = number
+        .strip_prefix('-')
+        .map_or((false, number), |rest| (true, rest));
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     let digits = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
     if whole.is_empty() || !digits(whole) || !digits(fraction) || fraction.len() > 9 {
@@ -200,7 +237,16 @@ mod tests {
 
     #[test]
     fn numbers_in_a_query_are_plain() {
-        for text in ["", "-", "+1", " 1", "1.0", "0x10", "1_000", "999999999999999999999"] {
+        for text in [
+            "",
+            "-",
+            "+1",
+            " 1",
+            "1.0",
+            "0x10",
+            "1_000",
+            "999999999999999999999",
+        ] {
             assert_eq!(plain_integer(text), None, "{text}");
         }
         assert_eq!(plain_integer("-7"), Some(-7));
@@ -208,7 +254,11 @@ mod tests {
 
     #[test]
     fn out_of_range_is_not_silently_cut() {
-        let int = |bits, signed| Int { bits, signed, coding: Coding::Varint };
+        let int = |bits, signed| Int {
+            bits,
+            signed,
+            coding: Coding::Varint,
+        };
         assert!(put_int(&mut Vec::new(), int(32, true), 1 << 31).is_none());
         assert!(put_int(&mut Vec::new(), int(32, false), -1).is_none());
         assert!(put_int(&mut Vec::new(), int(64, false), i128::from(u64::MAX)).is_some());

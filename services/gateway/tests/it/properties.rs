@@ -19,7 +19,8 @@ fn any_json() -> impl Strategy<Value = Value> {
     leaf.prop_recursive(6, 60, 6, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
-            prop::collection::btree_map("[^\u{0}]{0,6}", inner, 0..6).prop_map(|map| Value::Object(map.into_iter().collect::<Map<_, _>>())),
+            prop::collection::btree_map("[^\u{0}]{0,6}", inner, 0..6)
+                .prop_map(|map| Value::Object(map.into_iter().collect::<Map<_, _>>())),
         ]
     })
 }
@@ -31,7 +32,12 @@ fn value(node: &Node<'_>) -> Value {
         Node::Number(text) => serde_json::from_str(text).unwrap(),
         Node::String(text) => text.as_ref().into(),
         Node::Array(items) => items.iter().map(value).collect(),
-        Node::Object(members) => Value::Object(members.iter().map(|(key, item)| (key.to_string(), value(item))).collect()),
+        Node::Object(members) => Value::Object(
+            members
+                .iter()
+                .map(|(key, item)| (key.to_string(), value(item)))
+                .collect(),
+        ),
     }
 }
 
@@ -43,21 +49,43 @@ fn method(verb: Verb, path: &str) -> &'static gateway::routes::Method {
 }
 
 fn bind(verb: Verb, path: &str, query: &str, body: &[u8]) -> Result<Vec<u8>, kernel::Error> {
-    let Found::Method(method, captures) = table().find(Some(verb), path) else { panic!("{path} leads nowhere") };
-    let body = if body.is_empty() { Body::Empty } else { Body::Json(body) };
-    transcode::bind(&table().shapes, method, &Parts { captures: &captures, query, body, if_match: None }).map(|bound| bound.message)
+    let Found::Method(method, captures) = table().find(Some(verb), path) else {
+        panic!("{path} leads nowhere")
+    };
+    let body = if body.is_empty() {
+        Body::Empty
+    } else {
+        Body::Json(body)
+    };
+    transcode::bind(
+        &table().shapes,
+        method,
+        &Parts {
+            captures: &captures,
+            query,
+            body,
+            if_match: None,
+        },
+    )
+    .map(|bound| bound.message)
 }
 
 /// 1.0 and 1 are the same number in JSON, and a `Struct` keeps no difference.
 fn whole_numbers(value: Value) -> Value {
     match value {
         Value::Number(number) => match number.as_f64() {
-            Some(n) if n.fract() == 0.0 && n.abs() <= 9_007_199_254_740_992.0 => Value::from(n as i64),
+            Some(n) if n.fract() == 0.0 && n.abs() <= 9_007_199_254_740_992.0 => {
+                Value::from(n as i64)
+            }
             Some(n) => Value::from(n),
             None => Value::Number(number),
         },
         Value::Array(items) => items.into_iter().map(whole_numbers).collect(),
-        Value::Object(map) => map.into_iter().map(|(key, item)| (key, whole_numbers(item))).collect::<Map<_, _>>().into(),
+        Value::Object(map) => map
+            .into_iter()
+            .map(|(key, item)| (key, whole_numbers(item)))
+            .collect::<Map<_, _>>()
+            .into(),
         other => other,
     }
 }
@@ -126,33 +154,70 @@ proptest! {
 }
 
 fn form_urlencoded(pairs: &[(&str, &str)]) -> String {
-    let encode = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
-    pairs.iter().map(|(name, value)| format!("{name}={}", encode(value))).collect::<Vec<_>>().join("&")
+    let encode = |text: &str| {
+        text.bytes()
+            .map(|byte| format!("%{byte:02X}"))
+            .collect::<String>()
+    };
+    pairs
+        .iter()
+        .map(|(name, value)| format!("{name}={}", encode(value)))
+        .collect::<Vec<_>>()
+        .join("&")
 }
 
 /// Messages of the contract with every kind of field, as reflection writes them and as we do.
 #[test]
 fn answers_are_written_as_reflection_writes_them() {
-    let options = prost_reflect::SerializeOptions::new().stringify_64_bit_integers(false).skip_default_fields(false);
-    let time = Some(prost_types::Timestamp { seconds: 1_767_225_600, nanos: 120_000_000 });
-    let import = proto::niche::v1::Import { id: "é\"\\\u{1}".into(), file_bytes: 1 << 40, failure: Some(String::new()), created_at: time, ..Default::default() };
-    let page = proto::tenantry::api::v1::PageMeta { next_cursor: Some("c".into()), has_more: true };
-    let list = proto::niche::v1::ListImportsResponse { data: vec![import, Default::default()], meta: Some(page) };
+    let options = prost_reflect::SerializeOptions::new()
+        .stringify_64_bit_integers(false)
+        .skip_default_fields(false);
+    let time = Some(prost_types::Timestamp {
+        seconds: 1_767_225_600,
+        nanos: 120_000_000,
+    });
+    let import = proto::niche::v1::Import {
+        id: "é\"\\\u{1}".into(),
+        file_bytes: 1 << 40,
+        failure: Some(String::new()),
+        created_at: time,
+        ..Default::default()
+    };
+    let page = proto::tenantry::api::v1::PageMeta {
+        next_cursor: Some("c".into()),
+        has_more: true,
+    };
+    let list = proto::niche::v1::ListImportsResponse {
+        data: vec![import, Default::default()],
+        meta: Some(page),
+    };
     let kit = proto::niche::v1::GetKitResponse {
         data: Some(proto::niche::v1::Kit {
             key: "k".into(),
-            name: Some(proto::niche::v1::LocalizedText { pt_br: "olá".into(), en: "hello".into() }),
+            name: Some(proto::niche::v1::LocalizedText {
+                pt_br: "olá".into(),
+                en: "hello".into(),
+            }),
             entities: vec![Default::default()],
             ..Default::default()
         }),
     };
-    let hit = proto::search::v1::Hit { score: 0.032_786_885_245_901_64, ..Default::default() };
-    let search = proto::search::v1::SearchResponse { data: vec![hit], meta: None };
+    let hit = proto::search::v1::Hit {
+        score: 0.032_786_885_245_901_64,
+        ..Default::default()
+    };
+    let search = proto::search::v1::SearchResponse {
+        data: vec![hit],
+        meta: None,
+    };
     let check = |verb, path: &str, message: Vec<u8>| {
         let method = method(verb, path);
-        let reflected = DynamicMessage::decode(method.descriptor.output(), message.as_slice()).unwrap();
+        let reflected =
+            DynamicMessage::decode(method.descriptor.output(), message.as_slice()).unwrap();
         let mut theirs = Vec::new();
-        reflected.serialize_with_options(&mut serde_json::Serializer::new(&mut theirs), &options).unwrap();
+        reflected
+            .serialize_with_options(&mut serde_json::Serializer::new(&mut theirs), &options)
+            .unwrap();
         let ours = transcode::answer::write(&table().shapes, method.output, &message, None);
         let read = |bytes: &[u8]| whole_numbers(serde_json::from_slice(bytes).unwrap());
         assert_eq!(read(&ours), read(&theirs), "{path}");

@@ -17,8 +17,16 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use crate::fake::{self, Fake};
 
 /// Everything that a person may do in these tests.
-pub const PERMISSIONS: [&str; 8] =
-    ["records.create", "records.read", "records.update", "records.delete", "imports.create", "imports.read", "imports.cancel", "search.query"];
+pub const PERMISSIONS: [&str; 8] = [
+    "records.create",
+    "records.read",
+    "records.update",
+    "records.delete",
+    "imports.create",
+    "imports.read",
+    "imports.cancel",
+    "search.query",
+];
 
 pub struct Stage {
     pub address: SocketAddr,
@@ -39,7 +47,11 @@ pub struct Got {
 impl Got {
     pub async fn read(response: Response) -> Self {
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        Self { status, headers, text: response.text().await.unwrap() }
+        Self {
+            status,
+            headers,
+            text: response.text().await.unwrap(),
+        }
     }
 
     pub fn json(&self) -> Value {
@@ -47,33 +59,61 @@ impl Got {
     }
 
     pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map(|value| value.to_str().unwrap()).unwrap_or_default()
+        self.headers
+            .get(name)
+            .map(|value| value.to_str().unwrap())
+            .unwrap_or_default()
     }
 
     /// Whether any line of `Vary` names a header.
     pub fn varies(&self, by: &str) -> bool {
-        self.headers.get_all("vary").iter().any(|value| value.to_str().unwrap().contains(by))
+        self.headers
+            .get_all("vary")
+            .iter()
+            .any(|value| value.to_str().unwrap().contains(by))
     }
 
     /// Checks both envelopes of a failure and gives its public code.
     pub fn problem(&self) -> String {
         let body = self.json();
-        assert_eq!(self.header("content-type"), "application/problem+json", "{}", self.text);
+        assert_eq!(
+            self.header("content-type"),
+            "application/problem+json",
+            "{}",
+            self.text
+        );
         assert_eq!(body["status"], self.status, "{}", self.text);
         let id = body["error"]["requestId"].as_str().unwrap();
         assert_eq!(body["instance"], format!("urn:request:{id}"));
         assert_eq!(self.header("x-request-id"), id);
         assert_eq!(body["detail"], body["error"]["message"]);
         let code = body["error"]["code"].as_str().unwrap().to_owned();
-        assert_eq!(body["type"], format!("https://tenantry.dev/problems/{}", code.to_lowercase().replace('_', "-")));
+        assert_eq!(
+            body["type"],
+            format!(
+                "https://tenantry.dev/problems/{}",
+                code.to_lowercase().replace('_', "-")
+            )
+        );
         code
     }
 
     /// The fields of a validation failure as `path rule`, sorted.
     pub fn fields(&self) -> Vec<String> {
         let body = self.json();
-        let fields = body["error"]["details"]["fields"].as_array().unwrap_or_else(|| panic!("no fields: {}", self.text));
-        let mut fields: Vec<String> = fields.iter().map(|f| format!("{} {}", f["field"].as_str().unwrap(), f["rule"].as_str().unwrap())).collect();
+        let fields = body["error"]["details"]["fields"]
+            .as_array()
+            .unwrap_or_else(|| panic!("no fields: {}", self.text));
+        let mut fields: Vec<String> = fields
+            .iter()
+            .map(|f| {
+                format!(
+                    "{} {}",
+                    f["field"].as_str().unwrap(),
+                    f["rule"].as_str().unwrap()
+                )
+            })
+            .collect();
         fields.sort();
         fields
     }
@@ -81,7 +121,11 @@ impl Got {
 
 /// A person in a tenant with all of [`PERMISSIONS`].
 pub fn ann() -> RequestContext {
-    testkit::context().user(ANN).tenant(TENANT_A).permissions(PERMISSIONS).build()
+    testkit::context()
+        .user(ANN)
+        .tenant(TENANT_A)
+        .permissions(PERMISSIONS)
+        .build()
 }
 
 impl Stage {
@@ -103,9 +147,21 @@ impl Stage {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let running = process.clone();
-        process.tasks.spawn("gateway", async move { gateway::run(config, listener, running).await.unwrap() });
-        let http = Client::builder().no_gzip().redirect(reqwest::redirect::Policy::none()).build().unwrap();
-        let stage = Self { address, http, fake, process, services };
+        process.tasks.spawn("gateway", async move {
+            gateway::run(config, listener, running).await.unwrap()
+        });
+        let http = Client::builder()
+            .no_gzip()
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .unwrap();
+        let stage = Self {
+            address,
+            http,
+            fake,
+            process,
+            services,
+        };
         // The first sign of life from auth makes the cache usable, and the gateway ready.
         testkit::eventually("the gateway is ready", || {
             let request = stage.request("GET", "/health/ready");
@@ -117,7 +173,10 @@ impl Stage {
     }
 
     pub fn request(&self, method: &str, path: &str) -> RequestBuilder {
-        self.http.request(method.parse::<Method>().unwrap(), format!("http://{}{path}", self.address))
+        self.http.request(
+            method.parse::<Method>().unwrap(),
+            format!("http://{}{path}", self.address),
+        )
     }
 
     /// A request of the person of [`ann`].
@@ -126,7 +185,14 @@ impl Stage {
     }
 
     pub async fn send(&self, request: RequestBuilder) -> Got {
-        Got::read(request.timeout(Duration::from_secs(20)).send().await.unwrap()).await
+        Got::read(
+            request
+                .timeout(Duration::from_secs(20))
+                .send()
+                .await
+                .unwrap(),
+        )
+        .await
     }
 
     /// Sends bytes as they are and reads until the server closes.
@@ -136,7 +202,9 @@ impl Stage {
         let mut answer = Vec::new();
         let reading = socket.read_to_end(&mut answer);
         // A connection that is cut after its answer still gave the answer.
-        let _ = tokio::time::timeout(Duration::from_secs(15), reading).await.expect("the server closes");
+        let _ = tokio::time::timeout(Duration::from_secs(15), reading)
+            .await
+            .expect("the server closes");
         String::from_utf8_lossy(&answer).into_owned()
     }
 }
@@ -150,7 +218,12 @@ pub fn config(auth: &str, niche: &str) -> Config {
     Config {
         keyring: keyring("gateway"),
         http_listen: String::new(),
-        upstreams: Upstreams { auth: auth.to_owned(), tenant: nobody.clone(), niche: niche.to_owned(), search: nobody },
+        upstreams: Upstreams {
+            auth: auth.to_owned(),
+            tenant: nobody.clone(),
+            niche: niche.to_owned(),
+            search: nobody,
+        },
         cache: testkit::redis(),
         cors_origins: vec!["https://app.example.com".to_owned()],
         trusted_proxies: Vec::new(),
