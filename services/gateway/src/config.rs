@@ -126,12 +126,7 @@ impl Config {
                 1..=1000,
                 "gateways that share the traffic",
             ),
-            workers: reader.number(
-                "GATEWAY_WORKERS",
-                0,
-                0..=256,
-                "threads that serve HTTP; 0: one per core",
-            ),
+            workers: reader.number("GATEWAY_WORKERS", 0, 0..=256, "threads; 0: one per core"),
             request_timeout: reader.duration_ms(
                 "GATEWAY_REQUEST_TIMEOUT_MS",
                 seconds(5),

@@ -122,3 +122,28 @@ async fn read(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn told(is_complete: bool) -> Vec<Option<Bytes>> {
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        let complete = Arc::new(AtomicBool::new(false));
+        let messages = messages(receiver, Arc::clone(&complete));
+        sender
+            .send(Bytes::from_static(b"part"))
+            .await
+            .expect("the queue is open");
+        complete.store(is_complete, Ordering::Release);
+        drop(sender);
+        messages.collect().await
+    }
+
+    #[tokio::test]
+    async fn only_a_complete_body_ends_its_stream_in_peace() {
+        let part = Some(Bytes::from_static(b"part"));
+        assert_eq!(told(true).await, [part.clone()]);
+        assert_eq!(told(false).await, [part, None]);
+    }
+}
