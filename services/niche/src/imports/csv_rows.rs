@@ -287,9 +287,10 @@ fn sniff_delimiter(bytes: &[u8]) -> u8 {
             _ => {}
         }
     }
+    // A tie goes to the rarer character: a comma is also punctuation within a name.
     let mut best = 0;
     for i in 1..counts.len() {
-        if counts[i] > counts[best] {
+        if counts[i] > 0 && counts[i] >= counts[best] {
             best = i;
         }
     }
@@ -336,7 +337,7 @@ mod tests {
         check("a,b\r\n1,2", &["1@5 a|b", "2@8 1|2"]);
         check(
             "\"a\",\"b \"\"c\"\", d\"\r\n\"1\n2\",3\n",
-            &["1@17 a|b \"c\", d", "2@25 1\n2|3"],
+            &["1@18 a|b \"c\", d", "2@26 1\n2|3"],
         );
         check("a\n\n\r\nb\n", &["1@2 a", "4@7 b"]);
         check("a,,\n,\n", &["1@4 a||", "2@6 |"]);
