@@ -37,7 +37,10 @@ async fn a_file_becomes_records_through_the_queue_and_its_progress_is_watched() 
     assert_eq!(listed.data.len(), 100);
     let one = &listed.data[0];
     let number = crate::harness::name(one).replace("package-", "");
-    assert_eq!(data(one)["summary"], format!("The package, number {number}"));
+    assert_eq!(
+        data(one)["summary"],
+        format!("The package, number {number}")
+    );
     assert_eq!(data(one)["maintainer_role"], "team");
     assert_eq!(importing.store.keys(), [""; 0], "the file is not kept");
     assert_eq!(
