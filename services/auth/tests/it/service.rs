@@ -472,6 +472,8 @@ fn config(db: &TestDb, mail: &Path) -> Config {
     reader.finish().unwrap();
     assert!(config.password_pepper.expose_secret().len() > 32);
     config.db = db.config();
+    // Many callers share few connections on a machine that also compiles.
+    config.db.acquire_timeout = Duration::from_secs(5);
     config.keyring = testkit::keyring("auth");
     config.mail_dir = mail.join("mails");
     config
