@@ -20,6 +20,7 @@ mod pool;
 mod read;
 mod setup;
 mod statements;
+mod sweep;
 mod tx;
 mod wake;
 
@@ -33,6 +34,7 @@ pub use once::{IDEMPOTENCY_KEY_HOURS, Once};
 pub use outbox::{Backlog, Leader, Outbox, OutboxRow};
 pub use read::{Read, read_statement};
 pub use setup::SetupError;
+pub use sweep::keep_swept;
 pub use tx::{AuditEntry, Tx};
 
 /// The type of what [`Tx::conn`] lends, so that services name no driver type in their signatures.

@@ -115,6 +115,10 @@ pub async fn run_worker(config: Config, process: Process) -> anyhow::Result<()> 
     let app = App::connect(&config, &process).await?;
     let broker = events::Broker::connect(config.amqp.clone(), process.clock.clone())?;
     let (sweeper, shutdown) = (app.clone(), process.shutdown.clone());
+    process.tasks.spawn(
+        "niche-sweep",
+        db::keep_swept(app.db.clone(), shutdown.clone()),
+    );
     process.tasks.spawn("niche-import-sweep", async move {
         worker::keep_sweeping(sweeper, shutdown).await;
     });

@@ -69,7 +69,7 @@ pub async fn index_records(app: &App, ctx: &RequestContext, record_ids: &[Uuid])
         let event = DocumentsIndexed {
             document_ids: part.iter().map(|doc| doc.id.to_string()).collect(),
         };
-        tx.emit(&part[0].id, &event)?;
+        tx.emit(part[0].id, &event)?;
     }
     tx.commit().await
 }

@@ -75,10 +75,6 @@ impl Embedder {
 
 impl HttpEmbedder {
     /// A client for an endpoint: 2 s to connect, `timeout` in all, no redirects (they could lead into the private network).
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the embedder is the only outbound client of this service, with its own limits"
-    )]
     pub fn new(
         base_url: &str,
         model: &str,

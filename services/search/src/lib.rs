@@ -102,6 +102,10 @@ pub fn server(app: App, config: &Config, process: &Process) -> rpc::Server {
 pub async fn run_worker(config: Config, process: Process) -> anyhow::Result<()> {
     let app = App::connect(&config, &process).await?;
     let broker = events::Broker::connect(config.amqp.clone(), process.clock.clone())?;
+    process.tasks.spawn(
+        "search-sweep",
+        db::keep_swept(app.db.clone(), process.shutdown.clone()),
+    );
     // Only the worker writes events, so the relay lives beside it.
     let outbox = db::Outbox::connect(&config.db)?;
     process.tasks.spawn(

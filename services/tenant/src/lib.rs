@@ -86,6 +86,10 @@ pub fn server(app: App, config: &Config, process: &Process) -> rpc::Server {
 pub async fn run_worker(config: Config, process: Process) -> anyhow::Result<()> {
     let app = App::connect(&config, &process).await?;
     let (broker, shutdown) = (app.broker.clone(), process.shutdown.clone());
+    process.tasks.spawn(
+        "tenant-sweep",
+        db::keep_swept(app.db.clone(), shutdown.clone()),
+    );
     events::consume(
         broker,
         events_used::audit_queue(),

@@ -16,10 +16,6 @@ pub struct Client {
 
 impl Client {
     /// A caller who has not signed in.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the demo is a stranger: it uses none of the platform's own plumbing"
-    )]
     pub fn new(base_url: &str) -> anyhow::Result<Self> {
         let http = reqwest::Client::builder()
             .connect_timeout(Duration::from_secs(3))
