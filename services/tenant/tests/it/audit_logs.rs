@@ -61,21 +61,22 @@ async fn an_event_that_comes_twice_is_one_entry() {
     );
 }
 
-#[tokio::test]
-async fn the_log_is_filtered_and_paged_newest_first() {
+/// Two entries of Ann and one of Bob.
+async fn three_entries() -> Service {
     let service = Service::start().await;
     record(&service, TENANT_A, 1, entry("records.create")).await;
     record(&service, TENANT_A, 2, entry("records.delete")).await;
-    record(
-        &service,
-        TENANT_A,
-        3,
-        AuditRecorded {
-            actor_id: BOB.to_string(),
-            ..entry("records.create")
-        },
-    )
-    .await;
+    let of_bob = AuditRecorded {
+        actor_id: BOB.to_string(),
+        ..entry("records.create")
+    };
+    record(&service, TENANT_A, 3, of_bob).await;
+    service
+}
+
+#[tokio::test]
+async fn the_log_is_filtered_newest_first() {
+    let service = three_entries().await;
     let all = service
         .audit(&ann_of(TENANT_A), Default::default())
         .await
@@ -84,7 +85,6 @@ async fn the_log_is_filtered_and_paged_newest_first() {
         actions(&all),
         ["records.create", "records.delete", "records.create"]
     );
-
     let of_ann = pb::ListAuditLogsRequest {
         actor: ANN.to_string(),
         action: "records.create".to_owned(),
@@ -107,38 +107,29 @@ async fn the_log_is_filtered_and_paged_newest_first() {
         actions(&service.audit(&ann_of(TENANT_A), until).await.unwrap()),
         ["records.create"]
     );
+}
 
-    let first = service
-        .audit(
-            &ann_of(TENANT_A),
-            pb::ListAuditLogsRequest {
-                limit: 2,
-                ..Default::default()
-            },
-        )
-        .await
-        .unwrap();
+#[tokio::test]
+async fn pages_are_turned_by_a_cursor_that_is_bound_to_its_tenant() {
+    let service = three_entries().await;
+    let first = pb::ListAuditLogsRequest {
+        limit: 2,
+        ..Default::default()
+    };
+    let first = service.audit(&ann_of(TENANT_A), first).await.unwrap();
     let cursor = first.meta.unwrap().next_cursor.unwrap();
     let rest = pb::ListAuditLogsRequest {
         limit: 2,
-        cursor: cursor.clone(),
+        cursor,
         ..Default::default()
     };
-    assert_eq!(
-        service
-            .audit(&ann_of(TENANT_A), rest.clone())
-            .await
-            .unwrap()
-            .data[0]
-            .id,
-        all.data[2].id
-    );
+    let last = service
+        .audit(&ann_of(TENANT_A), rest.clone())
+        .await
+        .unwrap();
+    assert_eq!(last.data[0].id, uuid::Uuid::from_u128(1).to_string());
     let stolen = service.audit(&ann_of(TENANT_B), rest).await.unwrap_err();
-    assert_eq!(
-        stolen.error_code(),
-        ErrorCode::ValidationError,
-        "a cursor is bound to its tenant"
-    );
+    assert_eq!(stolen.error_code(), ErrorCode::ValidationError);
 }
 
 #[tokio::test]
