@@ -42,6 +42,9 @@ pub struct Extent {
     /// Records to import; 0 leaves the import out.
     #[arg(long, default_value_t = 20_000)]
     records: usize,
+    /// Take `target/release/stack` as it is instead of building it.
+    #[arg(long)]
+    built: bool,
     /// Leave the platform running until Enter is pressed, for example to look at it with `perf`.
     #[arg(long)]
     stay: bool,
@@ -49,7 +52,7 @@ pub struct Extent {
 
 /// Measures everything and prints the table.
 pub fn run(root: &Path, extent: &Extent) -> Result<()> {
-    let surroundings = Surroundings::prepare(root)?;
+    let surroundings = Surroundings::prepare(root, extent.built)?;
     let mut table = Table::new(&platform::machine());
     // The first start prepares the database and is not measured.
     Platform::start(&surroundings)?.0.stop()?;
