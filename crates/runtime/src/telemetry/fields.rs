@@ -1,5 +1,7 @@
 //! The fields of spans and events, redacted while they are collected.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::fmt::{self, Write as _};
 
 use serde_json::Value;
@@ -9,6 +11,16 @@ use crate::redact::{MASK, Treatment, scrub, treatment};
 
 /// A text longer than this is cut: a log line is for reading.
 const TEXT_CHARS_MAX: usize = 8_000;
+
+thread_local! {
+    /// How the fields that this thread has logged are treated. Their names are part of the program, so there are only so many.
+    static TREATMENTS: RefCell<HashMap<&'static str, Treatment>> = RefCell::default();
+}
+
+/// Deciding takes longer than remembering, and each line has a dozen fields.
+fn remembered_treatment(name: &'static str) -> Treatment {
+    TREATMENTS.with_borrow_mut(|known| *known.entry(name).or_insert_with(|| treatment(name)))
+}
 
 /// Fields in the order in which they were written.
 #[derive(Default)]
@@ -24,7 +36,7 @@ impl Fields {
         if name.starts_with("otel.") || name.starts_with("log.") {
             return;
         }
-        let value = match treatment(name) {
+        let value = match remembered_treatment(name) {
             Treatment::Keep => value(),
             Treatment::Mask => Value::from(MASK),
             Treatment::Remove => return,

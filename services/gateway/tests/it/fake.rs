@@ -140,6 +140,7 @@ impl AccessService for Own {
             fake.resolved.fetch_add(1, Ordering::SeqCst);
             let delay = *fake.resolve_delay.lock().unwrap();
             if !delay.is_zero() {
+                // sleeps because a slow auth is what the test asks for
                 tokio::time::sleep(delay).await;
             }
             if let Some(code) = *fake.resolve_fails.lock().unwrap() {

@@ -67,6 +67,7 @@ async fn a_slow_reader_slows_the_client_down() {
     // When nothing more is taken for a while, every buffer on the way is full.
     let mut last = u64::MAX;
     loop {
+        // sleeps because nothing tells that something does not happen
         tokio::time::sleep(Duration::from_millis(300)).await;
         let now = taken.load(Ordering::SeqCst);
         if now > 0 && now == last {

@@ -56,7 +56,7 @@ async fn an_embedder_that_answers_is_used() {
     let service = service(server(vectors(384)).await).await;
     let id = service
         .niche
-        .put(TENANT_A, 1, "mpv", "video player", "video");
+        .put(TENANT_A, 1, ["mpv", "video player", "video"]);
     service.index(TENANT_A, &[id]).await;
     let meta = service
         .search(TENANT_A, query("anything"))
@@ -89,7 +89,7 @@ async fn with_a_broken_embedder_words_still_find_and_the_rest_waits() {
         let service = service(base_url).await;
         let id = service
             .niche
-            .put(TENANT_A, 1, "mpv", "video player", "video");
+            .put(TENANT_A, 1, ["mpv", "video player", "video"]);
         documents::index_records(&service.app, &worker_of(TENANT_A), &[id])
             .await
             .unwrap();

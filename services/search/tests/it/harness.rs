@@ -165,14 +165,7 @@ pub struct Niche(Arc<Mutex<BTreeMap<(TenantId, Uuid), niche::SearchDocument>>>);
 
 impl Niche {
     /// Stores a record and answers its id.
-    pub fn put(
-        &self,
-        tenant_id: TenantId,
-        id: u128,
-        title: &str,
-        text: &str,
-        section: &str,
-    ) -> Uuid {
+    pub fn put(&self, tenant_id: TenantId, id: u128, [title, text, section]: [&str; 3]) -> Uuid {
         let id = Uuid::from_u128(id);
         let document = niche::SearchDocument {
             record_id: id.to_string(),

@@ -8,22 +8,20 @@ use crate::harness::{Service, only, query, worker_of};
 async fn library() -> (Service, Vec<uuid::Uuid>) {
     let service = Service::start().await;
     let ids = vec![
-        service
-            .niche
-            .put(TENANT_A, 1, "mpv", "video player for the terminal", "video"),
+        service.niche.put(
+            TENANT_A,
+            1,
+            ["mpv", "video player for the terminal", "video"],
+        ),
         service.niche.put(
             TENANT_A,
             2,
-            "redis",
-            "persistent key-value database",
-            "database",
+            ["redis", "persistent key-value database", "database"],
         ),
         service.niche.put(
             TENANT_A,
             3,
-            "vlc",
-            "multimedia player and streamer",
-            "video",
+            ["vlc", "multimedia player and streamer", "video"],
         ),
     ];
     service.index(TENANT_A, &ids).await;
@@ -90,7 +88,7 @@ async fn a_changed_record_is_found_by_its_new_words_only() {
     let (service, ids) = library().await;
     service
         .niche
-        .put(TENANT_A, 2, "redis", "in-memory cache", "web");
+        .put(TENANT_A, 2, ["redis", "in-memory cache", "web"]);
     service.index(TENANT_A, &ids).await;
     let mut request = query("database");
     request.mode = "keyword".to_owned();
@@ -146,7 +144,7 @@ async fn documents_are_found_by_words_before_they_have_embeddings() {
     let service = Service::start().await;
     let id = service
         .niche
-        .put(TENANT_A, 1, "mpv", "video player", "video");
+        .put(TENANT_A, 1, ["mpv", "video player", "video"]);
     documents::index_records(&service.app, &worker_of(TENANT_A), &[id])
         .await
         .unwrap();
@@ -168,9 +166,7 @@ async fn workers_on_the_same_documents_wait_for_each_other() {
         service.niche.put(
             TENANT_A,
             1,
-            "mpv",
-            &format!("video player, edition {round}"),
-            "video",
+            ["mpv", &format!("video player, edition {round}"), "video"],
         );
         let (one, other) = tokio::join!(
             documents::index_records(&service.app, &ctx, &ids),

@@ -27,7 +27,7 @@ async fn the_index_walk_finds_what_an_exact_comparison_finds() {
             .map(|n| {
                 service
                     .niche
-                    .put(tenant, base + n as u128, &format!("p{n}"), &text(n), "x")
+                    .put(tenant, base + n as u128, [&format!("p{n}"), &text(n), "x"])
             })
             .collect();
         for part in ids.chunks(300) {
@@ -75,13 +75,11 @@ async fn a_misspelt_word_is_found_by_likeness() {
     let id = service.niche.put(
         TENANT_A,
         1,
-        "postgresql",
-        "object-relational database",
-        "database",
+        ["postgresql", "object-relational database", "database"],
     );
     let other = service
         .niche
-        .put(TENANT_A, 2, "mpv", "video player", "video");
+        .put(TENANT_A, 2, ["mpv", "video player", "video"]);
     service.index(TENANT_A, &[id, other]).await;
     assert_eq!(
         service.titles(TENANT_A, query("databse")).await[0],

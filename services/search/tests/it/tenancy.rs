@@ -11,13 +11,11 @@ async fn two_tenants() -> Service {
     let service = Service::start().await;
     let ours = service
         .niche
-        .put(TENANT_A, 1, "mpv", "video player", "video");
+        .put(TENANT_A, 1, ["mpv", "video player", "video"]);
     let theirs = service.niche.put(
         TENANT_B,
         2,
-        CANARY,
-        "video player of somebody else",
-        "video",
+        [CANARY, "video player of somebody else", "video"],
     );
     service.index(TENANT_A, &[ours]).await;
     service.index(TENANT_B, &[theirs]).await;

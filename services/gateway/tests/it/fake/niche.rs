@@ -44,6 +44,7 @@ async fn misbehave(data: &Option<prost_types::Struct>) -> kernel::Result<()> {
     };
     match wish.as_str() {
         "slow" => {
+            // sleeps because a service that outlasts every deadline is what the test asks for
             tokio::time::sleep(Duration::from_secs(30)).await;
             Ok(())
         }
