@@ -8,7 +8,9 @@ secret() { od -An -tx1 -N "${1:-24}" /dev/urandom | tr -d ' \n'; }
 key32() { head -c 32 /dev/urandom | base64 -w 0; }
 
 # name:default of every port, in the order in which they are reported.
-PORTS=(HTTP:8080 ADMIN:9080 PG:55432 TEST_PG:55433 REDIS:56379 AMQP:55672 S3:59000)
+# The servers' ports lie below 32768, where Linux begins to hand out ports to outgoing connections: one of those could have the
+# port at the moment at which a server wants it.
+PORTS=(HTTP:8080 ADMIN:9080 PG:21432 TEST_PG:21433 REDIS:21379 AMQP:21672 S3:21900)
 # RabbitMQ's name server and distribution take the two ports after TENANTRY_AMQP_PORT.
 AMQP_PORT_COUNT=3
 
@@ -17,7 +19,7 @@ offset_is_free() {
   for entry in "${PORTS[@]}"; do
     port_is_open $((${entry#*:} + $1)) && return 1
   done
-  for ((port = 55672 + $1; port < 55672 + $1 + AMQP_PORT_COUNT; port++)); do
+  for ((port = 21672 + $1; port < 21672 + $1 + AMQP_PORT_COUNT; port++)); do
     port_is_open "$port" && return 1
   done
   return 0

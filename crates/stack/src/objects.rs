@@ -34,7 +34,7 @@ impl StoreSettings {
         Self {
             endpoint: reader.text(
                 "S3_ENDPOINT",
-                "http://127.0.0.1:59000",
+                "http://127.0.0.1:21900",
                 "address of the object store",
             ),
             bucket: reader.text("S3_BUCKET", "tenantry", "the bucket"),

@@ -45,7 +45,7 @@ impl Config {
         Self {
             endpoint: reader.text(
                 "S3_ENDPOINT",
-                "http://127.0.0.1:59000",
+                "http://127.0.0.1:21900",
                 "address of the object store",
             ),
             region: reader.text(
