@@ -104,6 +104,8 @@ S3_DATA_DIR=.dev/s3
 MAIL_DIR=.dev/mail
 
 GATEWAY_HTTP_LISTEN=127.0.0.1:\$TENANTRY_HTTP_PORT
+# A laptop's one user signs in far more often than the limits of production allow (5 times in 15 minutes).
+GATEWAY_RATE_LIMIT_FACTOR=20
 ADMIN_LISTEN=127.0.0.1:\$TENANTRY_ADMIN_PORT
 TENANTRY_ADMIN_ADDRESS=\$ADMIN_LISTEN
 AUTH_PUBLIC_URL=http://127.0.0.1:\$TENANTRY_HTTP_PORT
