@@ -13,7 +13,7 @@ use runtime::Reader;
 
 pub use client::Client;
 pub use package_index::{COLUMNS, sample};
-pub use walk::{Outcome, Walk};
+pub use walk::{Outcome, Resident, Walk};
 
 /// Tells a person what happens.
 pub type Narrator = Arc<dyn Fn(&str) + Send + Sync>;

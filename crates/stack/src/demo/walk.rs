@@ -52,9 +52,12 @@ pub struct Outcome {
     pub actions: Vec<String>,
 }
 
-struct Resident {
-    client: Client,
-    tenant_id: String,
+/// Somebody who has signed up and owns a tenant.
+pub struct Resident {
+    /// Signed in to that tenant.
+    pub client: Client,
+    /// The tenant.
+    pub tenant_id: String,
 }
 
 impl Walk {
@@ -133,7 +136,7 @@ impl Walk {
     }
 
     /// A stranger signs up, proves the address, signs in and creates a tenant.
-    async fn settle(&self, name: &str, house: &str) -> anyhow::Result<Resident> {
+    pub async fn settle(&self, name: &str, house: &str) -> anyhow::Result<Resident> {
         let ids = kernel::Ids::random(Clock::system());
         let tag = ids.next().simple().to_string();
         let tag = &tag[tag.len() - 10..];
