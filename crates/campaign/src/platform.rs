@@ -1,31 +1,43 @@
-//! A platform of one test's own: its own database, names on the broker, keys in Redis, folders and ports.
+//! A platform of one test's own in the test's process: its own database, names on the broker, keys in Redis, folders and ports.
 
 use std::net::TcpListener;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use kernel::Clock;
 use runtime::{Process, Profile};
-use stack::demo::Client;
+use serde_json::json;
+use stack::demo::{Client, Resident, Walk};
 use stack::{Configs, ObjectStore, Settings};
 use tempfile::TempDir;
 use testkit::TestDb;
 
 /// A running platform; stops with [`Platform::stop`].
 pub struct Platform {
+    /// Where the public port answers.
     pub base_url: String,
+    /// Where mails are written, one file each.
     pub mail_dir: PathBuf,
+    /// The process of all services, for its clock and its end.
     pub process: Process,
-    _db: TestDb,
+    /// What the services were told: their keys, and the endpoints at which they answer within this process.
+    pub settings: Settings,
+    /// The database of all services.
+    pub db: TestDb,
     _folder: TempDir,
 }
 
 /// What a platform depends on.
 pub struct Surroundings {
+    /// The broker and the names on it.
     pub amqp: events::Config,
+    /// Redis and the prefix of the keys.
     pub redis: cache::Config,
     /// In place of the built-in embedder.
     pub embedder_url: Option<String>,
+    /// Settings by name, before all others.
+    pub settings: Vec<(String, String)>,
 }
 
 impl Default for Surroundings {
@@ -34,15 +46,18 @@ impl Default for Surroundings {
             amqp: testkit::amqp(),
             redis: testkit::redis(),
             embedder_url: None,
+            settings: Vec::new(),
         }
     }
 }
 
 impl Platform {
+    /// Starts one that depends on nothing unusual, and waits until it is ready.
     pub async fn start() -> Self {
         Self::start_in(Surroundings::default()).await
     }
 
+    /// Starts one in the given surroundings, and waits until it is ready.
     pub async fn start_in(surroundings: Surroundings) -> Self {
         let services = [
             ("auth", &auth::MIGRATOR),
@@ -108,6 +123,9 @@ impl Platform {
         if let Some(url) = &surroundings.embedder_url {
             set("SEARCH_EMBEDDER_URL", url.clone());
         }
+        for (name, value) in &surroundings.settings {
+            set(name, value.clone());
+        }
         Self::run(db, folder, overrides, surroundings).await
     }
 
@@ -140,7 +158,8 @@ impl Platform {
             base_url,
             mail_dir: folder.path().join("mail"),
             process,
-            _db: db,
+            settings,
+            db,
             _folder: folder,
         };
         platform.wait_until_ready().await;
@@ -160,10 +179,38 @@ impl Platform {
         .await;
     }
 
+    /// A client without a credential.
     pub fn client(&self) -> Client {
         Client::new(&self.base_url).unwrap()
     }
 
+    /// A client with a fresh session of somebody.
+    pub async fn sign_in(&self, email: &str, password: &str) -> Client {
+        let client = self.client();
+        let login = json!({"email": email, "password": password});
+        let session = client.post("/v1/auth/login", &login).await.unwrap();
+        client.with_token(session["data"]["accessToken"].as_str().unwrap())
+    }
+
+    /// A client of the first member of the platform's staff.
+    pub async fn sign_in_as_admin(&self) -> Client {
+        self.sign_in("admin@example.com", ADMIN_PASSWORD).await
+    }
+
+    /// Registers somebody with a tenant of their own and the niche `software-catalog`.
+    pub async fn settle(&self, name: &str, house: &str) -> Resident {
+        let walk = Walk {
+            base_url: self.base_url.clone(),
+            mail_dir: self.mail_dir.clone(),
+            csv: Vec::new(),
+            query: String::new(),
+            section: String::new(),
+            narrator: Arc::new(|_| {}),
+        };
+        walk.settle(name, house).await.unwrap()
+    }
+
+    /// Ends it; a part that does not stop within 25 seconds is a failure.
     pub async fn stop(self) {
         assert!(
             self.process.stop(Duration::from_secs(25)).await,

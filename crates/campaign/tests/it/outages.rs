@@ -4,8 +4,7 @@ use reqwest::StatusCode;
 use serde_json::json;
 use testkit::Proxy;
 
-use crate::platform::{ADMIN_PASSWORD, Platform, Surroundings};
-use crate::walk::sign_in;
+use campaign::{Platform, Surroundings};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_broker_requests_go_on_and_events_follow_later() {
@@ -16,7 +15,7 @@ async fn without_a_broker_requests_go_on_and_events_follow_later() {
         ..Default::default()
     })
     .await;
-    let admin = sign_in(&platform, "admin@example.com", ADMIN_PASSWORD).await;
+    let admin = platform.sign_in_as_admin().await;
     let owner = json!({"email": "olga@example.com", "name": "Olga"});
     admin
         .post(
@@ -50,7 +49,7 @@ async fn without_redis_requests_go_on_and_revocation_holds() {
     })
     .await;
     redis.cut();
-    let admin = sign_in(&platform, "admin@example.com", ADMIN_PASSWORD).await;
+    let admin = platform.sign_in_as_admin().await;
     assert_eq!(admin.status("/v1/tenants").await.unwrap(), StatusCode::OK);
     admin.post("/v1/auth/logout", &json!({})).await.unwrap();
     testkit::eventually("the session is over", async || {
@@ -69,7 +68,7 @@ async fn with_a_silent_broker_a_write_is_not_held_up() {
     })
     .await;
     broker.stall();
-    let admin = sign_in(&platform, "admin@example.com", ADMIN_PASSWORD).await;
+    let admin = platform.sign_in_as_admin().await;
     let owner = json!({"email": "olga@example.com", "name": "Olga"});
     admin
         .post(

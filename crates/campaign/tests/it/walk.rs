@@ -6,7 +6,7 @@ use reqwest::StatusCode;
 use serde_json::json;
 use stack::demo::{Walk, sample};
 
-use crate::platform::{ADMIN_PASSWORD, Platform};
+use campaign::Platform;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stranger_becomes_a_customer_and_finds_imported_records() {
@@ -60,7 +60,7 @@ async fn a_stranger_becomes_a_customer_and_finds_imported_records() {
 async fn staff_names_an_owner_and_a_taken_slug_is_refused() {
     let platform = Platform::start().await;
     let stranger = platform.client();
-    let admin = sign_in(&platform, "admin@example.com", ADMIN_PASSWORD).await;
+    let admin = platform.sign_in_as_admin().await;
     let owner_email = "owner@example.com";
     let tenant = admin
         .post("/v1/tenants", &json!({"slug": "casa-verde", "name": "Casa Verde", "adminUser": {"email": owner_email, "name": "Olga"}}))
@@ -89,16 +89,8 @@ async fn staff_names_an_owner_and_a_taken_slug_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_suspended_tenant_is_refused_at_once_and_let_in_again() {
     let platform = Platform::start().await;
-    let admin = sign_in(&platform, "admin@example.com", ADMIN_PASSWORD).await;
-    let walk = Walk {
-        base_url: platform.base_url.clone(),
-        mail_dir: platform.mail_dir.clone(),
-        csv: Vec::new(),
-        query: String::new(),
-        section: String::new(),
-        narrator: Arc::new(|_| {}),
-    };
-    let owner = walk.settle("Olga Prado", "house").await.unwrap();
+    let admin = platform.sign_in_as_admin().await;
+    let owner = platform.settle("Olga Prado", "house").await;
     let path = format!("/v1/tenants/{}", owner.tenant_id);
     assert_eq!(
         owner.client.status("/v1/niches").await.unwrap(),
@@ -121,16 +113,4 @@ async fn a_suspended_tenant_is_refused_at_once_and_let_in_again() {
     })
     .await;
     platform.stop().await;
-}
-
-pub async fn sign_in(platform: &Platform, email: &str, password: &str) -> stack::demo::Client {
-    let client = platform.client();
-    let session = client
-        .post(
-            "/v1/auth/login",
-            &json!({"email": email, "password": password}),
-        )
-        .await
-        .unwrap();
-    client.with_token(session["data"]["accessToken"].as_str().unwrap())
 }

@@ -1,6 +1,5 @@
-//! The platform as a whole, over its public port.
+//! The platform as a whole: what holds whatever is done to it.
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 mod outages;
-mod platform;
 mod walk;
