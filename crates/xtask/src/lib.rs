@@ -9,10 +9,13 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 pub mod bench;
+pub mod campaign;
 pub mod contract;
 pub mod description;
+pub mod mutants;
 pub mod new_service;
 pub mod query_data;
+pub mod servers;
 pub mod tidy;
 pub mod tree;
 
@@ -51,6 +54,19 @@ enum Command {
     },
     /// Measure a release build of the platform and print one table.
     Bench(bench::Extent),
+    /// Run the long form of a proof; without a name, list them.
+    Campaign {
+        /// Which.
+        name: Option<String>,
+        /// With optimised code.
+        #[arg(long)]
+        release: bool,
+    },
+    /// Remove one defence at a time in a copy of the committed tree, and expect its proof to fail.
+    Mutants {
+        /// A part of the defence's name or of its file's path; all when left out.
+        only: Option<String>,
+    },
     /// Check the house rules that no compiler knows.
     Tidy,
     /// Lay out a new service.
@@ -68,6 +84,8 @@ pub fn run() -> ExitCode {
         Command::Proto { check } => contract::run(&root, check),
         Command::Openapi { check } => description::run(&root, check),
         Command::Bench(extent) => bench::run(&root, &extent),
+        Command::Campaign { name, release } => campaign::run(&root, name.as_deref(), release),
+        Command::Mutants { only } => mutants::run(&root, only.as_deref()),
         Command::Tidy => tidy::run(&root),
         Command::NewService { noun } => new_service::run(&root, &noun),
         Command::Sqlx { services, check } => query_data::run(&root, &services, check),

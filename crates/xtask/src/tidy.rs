@@ -5,6 +5,7 @@
 mod files;
 mod locales;
 mod manifests;
+mod proofs;
 mod roles;
 mod services;
 mod words;
@@ -149,6 +150,7 @@ pub fn findings(tree: &Tree) -> Result<Vec<Finding>> {
     found.extend(roles::permissions_exist(tree)?);
     found.extend(manifests::versions_are_central(tree));
     found.extend(manifests::sources_are_public(tree)?);
+    found.extend(proofs::defences_are_there(tree)?);
     found.sort();
     Ok(found)
 }
