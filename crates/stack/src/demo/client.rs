@@ -36,6 +36,11 @@ impl Client {
         }
     }
 
+    /// The access token, for callers who speak HTTP themselves.
+    pub fn token(&self) -> Option<&str> {
+        self.token.as_deref()
+    }
+
     /// Posts JSON and answers the JSON of a success.
     pub async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
         self.json(self.request(Method::POST, path).json(body), path)
