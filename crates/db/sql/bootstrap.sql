@@ -100,7 +100,25 @@ begin
   perform app.protect(format('%I.outbox', s)::regclass);
   execute format('create policy relay on %I.outbox to %I using (true)', s, relay_role);
   execute format('grant insert on %I.outbox to %I', s, app_role);
-  execute format('grant select, delete on %I.outbox to %I', s, relay_role);
+  -- Inserting is for events that an operator has published again.
+  execute format('grant select, insert, delete on %I.outbox to %I', s, relay_role);
+
+  -- What the broker has confirmed, for a while: an operator publishes it again when a queue was lost. A table of its own keeps the queue
+  -- above as short as what waits. In the order of publication, so that both ends of a time are found without an index on it.
+  execute format($sql$
+    create table %1$I.outbox_published (
+      seq bigint generated always as identity primary key,
+      tenant_id uuid not null,
+      id uuid not null,
+      type text not null,
+      subject text not null,
+      envelope jsonb not null,
+      published_at timestamptz not null
+    )
+  $sql$, s);
+  perform app.protect(format('%I.outbox_published', s)::regclass);
+  execute format('create policy relay on %I.outbox_published to %I using (true)', s, relay_role);
+  execute format('grant select, insert, delete on %I.outbox_published to %I', s, relay_role);
 
   -- Which events a consumer has applied: an event that comes twice has one effect.
   execute format($sql$
@@ -136,22 +154,28 @@ begin
 
   -- Removes what has expired, of all tenants, at most `batch` rows of each table; answers how many.
   execute format($sql$
-    create function %1$I.sweep_expired(now timestamptz, inbox_days int, batch int) returns bigint language plpgsql as $body$
+    create function %1$I.sweep_expired(now timestamptz, inbox_days int, published_hours int, batch int) returns bigint language plpgsql as $body$
     declare
       keys bigint;
       events bigint;
+      published bigint;
     begin
       delete from %1$I.idempotency_keys where ctid = any(array(
-        select ctid from %1$I.idempotency_keys where expires_at <= $1 limit $3));
+        select ctid from %1$I.idempotency_keys where expires_at <= $1 limit $4));
       get diagnostics keys = row_count;
       delete from %1$I.inbox where ctid = any(array(
-        select ctid from %1$I.inbox where received_at <= $1 - make_interval(days => $2) limit $3));
+        select ctid from %1$I.inbox where received_at <= $1 - make_interval(days => $2) limit $4));
       get diagnostics events = row_count;
-      return keys + events;
+      -- The first rows are the oldest; without this limit inside, a sweep with nothing to do would read the whole table.
+      delete from %1$I.outbox_published where seq = any(array(
+        select o.seq from (select seq, published_at from %1$I.outbox_published order by seq limit $4) as o
+        where o.published_at <= $1 - make_interval(hours => $3)));
+      get diagnostics published = row_count;
+      return keys + events + published;
     end $body$
   $sql$, s);
-  execute format('grant select, delete on %1$I.idempotency_keys, %1$I.inbox to %2$I', s, definer_role);
-  perform app.run_as_definer(format('%I.sweep_expired(timestamptz,int,int)', s)::regprocedure);
+  execute format('grant select, delete on %1$I.idempotency_keys, %1$I.inbox, %1$I.outbox_published to %2$I', s, definer_role);
+  perform app.run_as_definer(format('%I.sweep_expired(timestamptz,int,int,int)', s)::regprocedure);
 end $$;
 
 -- Creates the four roles and the schema of one service, or sets their passwords anew. For superusers: nobody else can create roles.

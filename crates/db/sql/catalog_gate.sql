@@ -46,8 +46,8 @@ with
     from t join pg_policy p on p.polrelid = t.oid cross join canonical c
     where (coalesce(pg_get_expr(p.polqual, p.polrelid), c.expression) <> c.expression
         or coalesce(pg_get_expr(p.polwithcheck, p.polrelid), c.expression) <> c.expression)
-      -- The relay reads every tenant's events: its own policy, for its own role, on the outbox alone.
-      and not (t.relname = 'outbox' and p.polname = 'relay'
+      -- The relay reads every tenant's events: its own policy, for its own role, on the outbox and what was published of it.
+      and not (t.relname in ('outbox', 'outbox_published') and p.polname = 'relay'
                and p.polroles = array(select r.oid from runtime r where r.name = t.schema || '_relay'))
     union all
     select 'R7', rel.name, 'a view without security_invoker shows what its owner sees' from rel

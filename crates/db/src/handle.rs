@@ -21,6 +21,10 @@ use crate::wake::Wake;
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Days that a consumer's memory of applied events lasts; later duplicates are replays that somebody asked for.
 const INBOX_DAYS: i32 = 30;
+/// Hours that a published event can be published again: a weekend and the night before.
+const PUBLISHED_HOURS: i32 = 72;
+/// What is published again must still be known to whoever has applied it.
+const _: () = assert!(PUBLISHED_HOURS < INBOX_DAYS * 24);
 /// Rows that one sweep removes of each table at most, so that it stays far from the statement timeout.
 const SWEEP_ROWS: i32 = 5_000;
 
@@ -107,13 +111,14 @@ impl Db {
         }
     }
 
-    /// Removes expired idempotency keys and the memory of old events, of all tenants. Answers how many rows; call again while it is not zero.
+    /// Removes expired idempotency keys, the memory of old events, and events published long ago, of all tenants. Answers how many rows; call again while it is not zero.
     pub async fn sweep_expired(&self, ctx: &RequestContext) -> Result<u64> {
         let mut tx = self.across_tenants(ctx, "expiry knows no tenant").await?;
         let removed: i64 =
             sqlx::query_scalar(sqlx::AssertSqlSafe(self.0.statements.sweep.as_str()))
                 .bind(self.0.clock.now())
                 .bind(INBOX_DAYS)
+                .bind(PUBLISHED_HOURS)
                 .bind(SWEEP_ROWS)
                 .fetch_one(tx.conn())
                 .await

@@ -31,7 +31,7 @@ pub use envelope::{ENVELOPE_BYTES_MAX, Envelope};
 pub use handle::Db;
 pub use migrate::{migrate, migrate_with_patience};
 pub use once::{IDEMPOTENCY_KEY_HOURS, Once};
-pub use outbox::{Backlog, Leader, Outbox, OutboxRow};
+pub use outbox::{Backlog, Leader, Outbox, OutboxRow, Republish};
 pub use read::{Read, read_statement};
 pub use setup::SetupError;
 pub use sweep::keep_swept;

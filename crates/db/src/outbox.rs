@@ -1,4 +1,4 @@
-//! The relay's side of the outbox: one leader per service reads, in order, and deletes what the broker has confirmed.
+//! The relay's side of the outbox: one leader per service reads, in order, and puts aside what the broker has confirmed.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use kernel::{Result, TenantId};
 use runtime::Shutdown;
 use secrecy::ExposeSecret as _;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
-use sqlx::{AssertSqlSafe, ConnectOptions as _, FromRow};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, FromRow};
 use uuid::Uuid;
 
 use crate::classify::classify;
@@ -18,6 +18,9 @@ use crate::setup::{checked_name, options};
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// Beyond this many waiting rows only "more than that" is of interest.
 const BACKLOG_ROWS_MAX: i64 = 10_000;
+
+/// Published rows that one statement looks at: it ends far below the statement timeout.
+const REPUBLISH_ROWS: i64 = 5_000;
 
 /// The outbox of one service, seen by its relay.
 pub struct Outbox {
@@ -51,6 +54,21 @@ pub struct Backlog {
     pub rows: i64,
     /// When the oldest of them happened.
     pub oldest: Option<DateTime<Utc>>,
+}
+
+/// Which published events to publish again. Every condition narrows the choice.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Republish {
+    /// Published at this time or later.
+    pub since: DateTime<Utc>,
+    /// Published before this time; nothing means until now.
+    pub until: Option<DateTime<Utc>>,
+    /// Of one of these types; none means all.
+    pub types: Vec<String>,
+    /// About this subject alone.
+    pub subject: Option<String>,
+    /// Of this tenant alone.
+    pub tenant_id: Option<Uuid>,
 }
 
 impl Outbox {
@@ -88,6 +106,46 @@ impl Outbox {
         }
     }
 
+    /// Puts published events back into the outbox, in the order in which they were published, and answers how many. The relay does the rest.
+    ///
+    /// They keep their ids, so a consumer that has applied one already recognises it. A run that breaks off has put back the first of them;
+    /// running it again puts back the others as well. What was swept meanwhile is gone.
+    pub async fn republish(&self, wanted: &Republish) -> Result<u64> {
+        let mut connection = self.options.connect().await.map_err(classify)?;
+        let schema = &self.schema;
+        // What is published again comes back with a higher number, so the last one of now ends the work.
+        let bounds = format!(
+            "select coalesce((select seq from {schema}.outbox_published where published_at < $1 order by seq desc limit 1), 0), \
+             coalesce((select max(seq) from {schema}.outbox_published), 0)"
+        );
+        let (mut after, last): (i64, i64) = sqlx::query_as(AssertSqlSafe(bounds))
+            .bind(wanted.since)
+            .fetch_one(&mut connection)
+            .await
+            .map_err(classify)?;
+        let put_back = put_back_statement(schema);
+        let mut total = 0;
+        while after < last {
+            let (rows, through, _): (i64, i64, String) =
+                sqlx::query_as(AssertSqlSafe(put_back.as_str()))
+                    .bind(after)
+                    .bind(last)
+                    .bind(REPUBLISH_ROWS)
+                    .bind(wanted.until)
+                    .bind(&wanted.types)
+                    .bind(wanted.subject.as_deref())
+                    .bind(wanted.tenant_id)
+                    .fetch_one(&mut connection)
+                    .await
+                    .map_err(classify)?;
+            total += rows.unsigned_abs();
+            after = through;
+        }
+        // A goodbye that fails changes nothing: what is in the outbox will be published.
+        drop(connection.close().await);
+        Ok(total)
+    }
+
     async fn try_lead(&self) -> Result<Option<Leader>, sqlx::Error> {
         let pool = PgPoolOptions::new()
             .max_connections(1)
@@ -107,6 +165,8 @@ impl Outbox {
         if !leads {
             return Ok(None);
         }
+        // A crash that swallows the news of a confirm has the event published once more, as at any other moment, so nobody waits for the disk.
+        session.execute("set synchronous_commit = off").await?;
         session.listen(&format!("outbox_{}", self.schema)).await?;
         let schema = &self.schema;
         Ok(Some(Leader {
@@ -114,7 +174,11 @@ impl Outbox {
             read: format!(
                 "select seq, id, type, subject, tenant_id, envelope::text as envelope from {schema}.outbox order by seq limit $1"
             ),
-            delete: format!("delete from {schema}.outbox where seq = any($1)"),
+            put_aside: format!(
+                "with done as (delete from {schema}.outbox where seq = any($1) returning seq, tenant_id, id, type, subject, envelope) \
+                 insert into {schema}.outbox_published (tenant_id, id, type, subject, envelope, published_at) \
+                 select tenant_id, id, type, subject, envelope, statement_timestamp() from done order by seq"
+            ),
             count: format!(
                 "select (select count(*) from (select from {schema}.outbox limit {BACKLOG_ROWS_MAX}) as rows), \
                  (select (envelope ->> 'time')::timestamptz from {schema}.outbox order by seq limit 1)"
@@ -123,11 +187,25 @@ impl Outbox {
     }
 }
 
+/// Looks at the next published rows, moves those that are wanted, and answers how many that were and how far it has looked.
+fn put_back_statement(schema: &str) -> String {
+    format!(
+        "with seen as (select * from {schema}.outbox_published where seq > $1 and seq <= $2 order by seq limit $3), \
+         gone as (delete from {schema}.outbox_published p using seen s where p.seq = s.seq \
+           and ($4::timestamptz is null or s.published_at < $4) and (cardinality($5::text[]) = 0 or s.type = any($5)) \
+           and ($6::text is null or s.subject = $6) and ($7::uuid is null or s.tenant_id = $7) \
+           returning p.seq, p.tenant_id, p.id, p.type, p.subject, p.envelope), \
+         back as (insert into {schema}.outbox (tenant_id, id, type, subject, envelope) \
+           select tenant_id, id, type, subject, envelope from gone order by seq returning 1) \
+         select (select count(*) from back), coalesce((select max(seq) from seen), $2), pg_notify('outbox_{schema}', '')::text"
+    )
+}
+
 /// The one process that empties the outbox. After any error the lead is lost: drop this and call [`Outbox::lead`] again.
 pub struct Leader {
     session: PgListener,
     read: String,
-    delete: String,
+    put_aside: String,
     count: String,
 }
 
@@ -142,9 +220,9 @@ impl Leader {
             .map_err(classify)
     }
 
-    /// Removes what the broker has confirmed.
+    /// Puts aside what the broker has confirmed: for some days it can be published again.
     pub async fn done(&mut self, seqs: &[i64]) -> Result<()> {
-        sqlx::query(AssertSqlSafe(self.delete.as_str()))
+        sqlx::query(AssertSqlSafe(self.put_aside.as_str()))
             .bind(seqs)
             .execute(&mut self.session)
             .await

@@ -36,7 +36,7 @@ impl Statements {
             ),
             store_answer: format!("update {schema}.idempotency_keys set response = $5 where {key}"),
             release_key: format!("delete from {schema}.idempotency_keys where {key}"),
-            sweep: format!("select {schema}.sweep_expired($1, $2, $3)"),
+            sweep: format!("select {schema}.sweep_expired($1, $2, $3, $4)"),
         }
     }
 }

@@ -74,6 +74,11 @@ const MUTANTS: &[(&str, &str, &str)] = &[
         "alter policy relay on probe.outbox to public",
     ),
     (
+        "R6",
+        "probe.outbox_published",
+        "alter policy relay on probe.outbox_published to probe_app",
+    ),
+    (
         "R7",
         "probe.all_notes",
         "create view probe.all_notes as select * from probe.notes",

@@ -192,6 +192,10 @@ async fn rows_of_another_tenant_can_be_neither_written_nor_moved_nor_referenced(
         as_a("select * from probe.outbox".to_owned()).await,
         Err("42501".to_owned())
     );
+    assert_eq!(
+        as_a("select * from probe.outbox_published".to_owned()).await,
+        Err("42501".to_owned())
+    );
 }
 
 #[tokio::test]
@@ -256,8 +260,9 @@ async fn the_relay_reaches_the_outbox_alone() {
     for sql in [
         "select * from probe.notes",
         "select * from probe.inbox",
-        "insert into probe.outbox (tenant_id) values (null)",
         "update probe.outbox set type = ''",
+        "update probe.outbox_published set type = ''",
+        "truncate probe.outbox_published",
     ] {
         let refused = relay.execute(sql).await.unwrap_err();
         assert_eq!(

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use db::{AuditEntry, Outbox};
+use db::{AuditEntry, Outbox, Republish};
 use proto::auth::v1::{MembershipCreated, UserCreated};
 use runtime::Shutdown;
 use serde_json::json;
@@ -160,6 +160,144 @@ async fn the_leader_reads_in_order_over_all_tenants_and_removes_what_is_done() {
     assert!(oldest.is_some_and(
         |oldest| kernel::Clock::system().now() - oldest < chrono::TimeDelta::minutes(5)
     ));
+}
+
+/// Publishes what waits, as far as the database is concerned.
+async fn publish(outbox: &Outbox) -> Vec<String> {
+    let mut leader = outbox.lead(&Shutdown::new()).await.unwrap();
+    let batch = leader.batch(100).await.unwrap();
+    let seqs: Vec<_> = batch.iter().map(|row| row.seq).collect();
+    leader.done(&seqs).await.unwrap();
+    batch.into_iter().map(|row| row.subject).collect()
+}
+
+#[tokio::test]
+async fn what_was_published_can_be_published_again_in_its_order_with_its_ids() {
+    let database = database().await;
+    let db = database.db().await;
+    let outbox = Outbox::connect(&database.config()).unwrap();
+    let emit = async |n: u32, tenant_id| {
+        let mut tx = db.tenant(&in_tenant(tenant_id)).await.unwrap();
+        tx.emit(format!("u{n}"), &created(n)).unwrap();
+        tx.commit().await.unwrap();
+    };
+    for (n, tenant_id) in [(1, TENANT_A), (2, TENANT_B), (3, TENANT_A)] {
+        emit(n, tenant_id).await;
+    }
+    let ids: Vec<_> = database.events().await.iter().map(|e| e.id).collect();
+    assert_eq!(publish(&outbox).await, ["u1", "u2", "u3"]);
+    assert_eq!(database.events().await, []);
+    let middle = kernel::Clock::system().now();
+    emit(4, TENANT_A).await;
+    assert_eq!(publish(&outbox).await, ["u4"]);
+
+    let everything = Republish::default();
+    assert_eq!(outbox.republish(&everything).await.unwrap(), 4);
+    let again: Vec<_> = database.events().await.iter().map(|e| e.id).collect();
+    assert_eq!(again[..3], ids, "in the same order, and the same events");
+    assert_eq!(
+        outbox.republish(&everything).await.unwrap(),
+        0,
+        "they wait already"
+    );
+    assert_eq!(publish(&outbox).await, ["u1", "u2", "u3", "u4"]);
+
+    let check = async |wanted: Republish, expected: &[&str]| {
+        outbox.republish(&wanted).await.unwrap();
+        assert_eq!(publish(&outbox).await, expected, "{wanted:?}");
+    };
+    let all = Republish::default;
+    check(
+        Republish {
+            subject: Some("u2".into()),
+            ..all()
+        },
+        &["u2"],
+    )
+    .await;
+    check(
+        Republish {
+            tenant_id: Some(TENANT_B.uuid()),
+            ..all()
+        },
+        &["u2"],
+    )
+    .await;
+    check(
+        Republish {
+            types: vec!["tenant.created".into()],
+            ..all()
+        },
+        &[],
+    )
+    .await;
+    check(
+        Republish {
+            types: vec!["user.created".into()],
+            ..all()
+        },
+        &["u1", "u3", "u4", "u2"],
+    )
+    .await;
+    check(
+        Republish {
+            since: middle,
+            until: Some(middle),
+            ..all()
+        },
+        &[],
+    )
+    .await;
+    check(
+        Republish {
+            until: Some(middle),
+            ..all()
+        },
+        &[],
+    )
+    .await;
+    check(
+        Republish {
+            since: middle,
+            ..all()
+        },
+        &["u1", "u3", "u4", "u2"],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn published_events_are_forgotten_before_their_consumers_forget_them() {
+    let database = database().await;
+    let db = database.db().await;
+    let outbox = Outbox::connect(&database.config()).unwrap();
+    let mut tx = db.tenant(&in_tenant(TENANT_A)).await.unwrap();
+    for n in 0..3 {
+        tx.emit(format!("u{n}"), &created(n)).unwrap();
+    }
+    assert!(tx.first_delivery("search.index", id()).await.unwrap());
+    tx.commit().await.unwrap();
+    assert_eq!(publish(&outbox).await.len(), 3);
+    let mut admin = database.admin().await;
+    let mut aged = async |interval: &str| {
+        let older = format!(
+            "with o as (update probe.outbox_published set published_at = now() - interval '{interval}'), \
+             i as (update probe.inbox set received_at = now() - interval '{interval}') select 1"
+        );
+        sqlx::query(sqlx::AssertSqlSafe(older))
+            .execute(&mut admin)
+            .await
+            .unwrap();
+        let ctx = testkit::context().build();
+        let removed = db.sweep_expired(&ctx).await.unwrap();
+        let left: i64 = sqlx::query_scalar("select count(*) from probe.outbox_published")
+            .fetch_one(&mut admin)
+            .await
+            .unwrap();
+        (removed, left)
+    };
+    assert_eq!(aged("71 hours").await, (0, 3));
+    assert_eq!(aged("73 hours").await, (3, 0), "the inbox keeps its memory");
 }
 
 #[tokio::test]
