@@ -38,6 +38,8 @@ pub struct Surroundings {
     pub embedder_url: Option<String>,
     /// Settings by name, before all others.
     pub settings: Vec<(String, String)>,
+    /// The time of all services.
+    pub clock: Clock,
 }
 
 impl Default for Surroundings {
@@ -47,6 +49,7 @@ impl Default for Surroundings {
             redis: testkit::redis(),
             embedder_url: None,
             settings: Vec::new(),
+            clock: Clock::system(),
         }
     }
 }
@@ -135,7 +138,7 @@ impl Platform {
         overrides: Vec<(String, String)>,
         surroundings: Surroundings,
     ) -> Self {
-        let process = Process::new("stack", Profile::Dev, Clock::system());
+        let process = Process::new("stack", Profile::Dev, surroundings.clock.clone());
         let settings = Settings::read(overrides).unwrap();
         let mut reader = settings.reader();
         let mut configs = Configs::read(&mut reader);
@@ -222,7 +225,7 @@ impl Platform {
 /// The first platform admin's password in tests.
 pub const ADMIN_PASSWORD: &str = "an admin password of a test";
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
@@ -231,7 +234,7 @@ fn free_port() -> u16 {
 }
 
 /// No key is kept in the repository; the smallest sound one takes a fraction of a second to make.
-fn make_signing_key(path: &std::path::Path) {
+pub(crate) fn make_signing_key(path: &std::path::Path) {
     let made = std::process::Command::new("openssl")
         .args([
             "genpkey",

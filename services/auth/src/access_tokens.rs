@@ -1,6 +1,6 @@
 //! Access tokens: JWTs (RS256, RFC 9068) bound to one person, one session and at most one tenant.
 //!
-//! Reading is as strict as can be: three header members, nine claims, each of its one type, none twice, none unknown.
+//! Reading is as strict as can be: three header members, ten claims, each of its one type, none twice, none unknown.
 //! A token says who somebody is; what they may do is looked up.
 
 use base64::Engine as _;
@@ -14,6 +14,8 @@ use crate::keys::SigningKeys;
 
 /// How far the clocks of two replicas may be apart when a token is new.
 const LEEWAY: TimeDelta = TimeDelta::seconds(5);
+/// The longest life that the settings allow, in seconds: a token that claims more was not made by us, whatever its signature says.
+pub const LIFETIME_MAX_S: u64 = 3_600;
 const ALGORITHM: &str = "RS256";
 /// RFC 9068: an id token, a refresh token or a token for something else is not an access token.
 const TYPE: &str = "at+jwt";
@@ -79,6 +81,16 @@ struct Claims {
     exp: i64,
 }
 
+impl Claims {
+    /// Whether the times are in the order in which [`AccessTokens::mint`] puts them, and no further apart than it may.
+    fn has_sound_times(&self) -> bool {
+        let lives = self.exp.saturating_sub(self.iat);
+        self.iat <= self.nbf
+            && self.nbf < self.exp
+            && u64::try_from(lives).is_ok_and(|lives| lives <= LIFETIME_MAX_S)
+    }
+}
+
 impl AccessTokens {
     /// A token for `subject` from `now` on; `jti` names it.
     pub fn mint(&self, subject: Subject, jti: Uuid, now: DateTime<Utc>) -> Result<String> {
@@ -112,8 +124,7 @@ impl AccessTokens {
     pub fn verify(&self, token: &str, now: DateTime<Utc>) -> Result<Verified> {
         let claims = self.authentic(token).ok_or_else(invalid_token)?;
         let expires_at = DateTime::from_timestamp(claims.exp, 0).ok_or_else(invalid_token)?;
-        let not_before =
-            DateTime::from_timestamp(claims.nbf.max(claims.iat), 0).ok_or_else(invalid_token)?;
+        let not_before = DateTime::from_timestamp(claims.nbf, 0).ok_or_else(invalid_token)?;
         if not_before > now + LEEWAY {
             return Err(invalid_token());
         }
@@ -153,8 +164,11 @@ impl AccessTokens {
             return None;
         }
         let claims: Claims = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()?;
-        (claims.iss == self.issuer && claims.aud == self.audience && claims.actor == ACTOR)
-            .then_some(claims)
+        (claims.iss == self.issuer
+            && claims.aud == self.audience
+            && claims.actor == ACTOR
+            && claims.has_sound_times())
+        .then_some(claims)
     }
 }
 

@@ -74,7 +74,7 @@ impl Config {
             issuer: reader.text("AUTH_ISSUER", &public_url, "iss of access tokens"),
             audience: reader.text("AUTH_AUDIENCE", "tenantry", "aud of access tokens"),
             public_url,
-            access_lifetime: seconds(reader, "AUTH_ACCESS_TTL_S", 900, 60..=3_600, "how long an access token lives"),
+            access_lifetime: seconds(reader, "AUTH_ACCESS_TTL_S", 900, 60..=crate::access_tokens::LIFETIME_MAX_S, "how long an access token lives"),
             refresh_lifetime: seconds(reader, "AUTH_REFRESH_TTL_S", 30 * DAY_S, 7 * DAY_S..=30 * DAY_S, "how long a refresh token waits to be used"),
             session_lifetime: seconds(reader, "AUTH_SESSION_TTL_S", 90 * DAY_S, DAY_S..=365 * DAY_S, "when a session ends however often it is refreshed"),
             refresh_retry: reader.duration_ms(

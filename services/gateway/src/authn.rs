@@ -132,6 +132,7 @@ struct Pulse {
     zero: Instant,
     silence_max: Duration,
     asked: AtomicU64,
+    remembered: AtomicU64,
 }
 
 impl Authn {
@@ -154,6 +155,7 @@ impl Authn {
                 zero: clock.instant(),
                 silence_max,
                 asked: AtomicU64::new(0),
+                remembered: AtomicU64::new(0),
             },
             clock,
         }
@@ -182,6 +184,11 @@ impl Authn {
         self.pulse.asked.load(Ordering::Relaxed)
     }
 
+    /// How often a caller was remembered.
+    pub fn remembered(&self) -> u64 {
+        self.pulse.remembered.load(Ordering::Relaxed)
+    }
+
     /// Tells who is calling. Several requests with the same new credential ask auth once.
     pub async fn resolve(
         &self,
@@ -195,6 +202,7 @@ impl Authn {
         }
         if let Some(known) = self.remembered.get(&key).await {
             if self.clock.now() < known.usable_until {
+                self.pulse.remembered.fetch_add(1, Ordering::Relaxed);
                 return Ok(known);
             }
             self.remembered.invalidate(&key).await;
@@ -347,16 +355,17 @@ impl Expiry<Key, Arc<Access>> for ByKeep {
     }
 }
 
+/// A remembered refusal, in the words of auth: an answer does not tell whether the credential was seen before.
 fn refusal(code: ErrorCode) -> Error {
     match code {
         ErrorCode::TokenExpired => Error::new(
             code,
-            "access.token_expired",
+            "auth.token_expired",
             "the credential has ended; refresh it or sign in again",
         ),
         _ => Error::new(
             ErrorCode::InvalidToken,
-            "access.token_invalid",
+            "auth.token_invalid",
             "the credential is not valid",
         ),
     }

@@ -82,10 +82,11 @@ pub fn bad_header(name: &str) -> Error {
     .with_detail("header", name)
 }
 
+/// In the words of auth: an answer does not tell how far a credential got.
 fn malformed() -> Error {
     Error::new(
         ErrorCode::InvalidToken,
-        "access.credential_malformed",
+        "auth.token_invalid",
         "the credential is not valid",
     )
 }
