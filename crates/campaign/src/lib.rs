@@ -8,7 +8,11 @@
 )]
 
 mod extent;
+mod fleet;
+mod gates;
 mod platform;
 
 pub use extent::Extent;
+pub use fleet::{Balancer, Build, Fleet, FleetPlan};
+pub use gates::Gates;
 pub use platform::{ADMIN_PASSWORD, Platform, Surroundings};

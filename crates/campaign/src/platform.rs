@@ -13,6 +13,8 @@ use stack::{Configs, ObjectStore, Settings};
 use tempfile::TempDir;
 use testkit::TestDb;
 
+use crate::gates::Gates;
+
 /// A running platform; stops with [`Platform::stop`].
 pub struct Platform {
     /// Where the public port answers.
@@ -40,6 +42,8 @@ pub struct Surroundings {
     pub settings: Vec<(String, String)>,
     /// The time of all services.
     pub clock: Clock,
+    /// Gates in the ways to everything, from [`Surroundings::behind`].
+    pub gates: Option<Arc<Gates>>,
 }
 
 impl Default for Surroundings {
@@ -50,6 +54,7 @@ impl Default for Surroundings {
             embedder_url: None,
             settings: Vec::new(),
             clock: Clock::system(),
+            gates: None,
         }
     }
 }
@@ -126,6 +131,10 @@ impl Platform {
         if let Some(url) = &surroundings.embedder_url {
             set("SEARCH_EMBEDDER_URL", url.clone());
         }
+        if let Some(gates) = &surroundings.gates {
+            overrides.extend(gates.settings(&db));
+        }
+        let mut set = |name: &str, value: String| overrides.push((name.to_owned(), value));
         for (name, value) in &surroundings.settings {
             set(name, value.clone());
         }
@@ -156,7 +165,10 @@ impl Platform {
         stack::seed(&configs, &process).await.unwrap();
         let public = TcpListener::bind("127.0.0.1:0").unwrap();
         let base_url = format!("http://{}", public.local_addr().unwrap());
-        stack::start(configs, &settings, public, &process);
+        match &surroundings.gates {
+            None => stack::start(configs, &settings, public, &process),
+            Some(gates) => gates.start(configs, public, &process).await,
+        }
         let platform = Self {
             base_url,
             mail_dir: folder.path().join("mail"),

@@ -16,6 +16,8 @@ pub enum Command {
     Migrate,
     /// Write the first data, idempotently, and end.
     Seed,
+    /// Publish events again that were published before, and end. [`words`] has the conditions.
+    Republish,
 }
 
 impl Command {
@@ -24,6 +26,7 @@ impl Command {
             Self::Serve => "serve",
             Self::Migrate => "migrate",
             Self::Seed => "seed",
+            Self::Republish => "republish",
         }
     }
 
@@ -32,6 +35,9 @@ impl Command {
             Self::Serve => "run until SIGTERM or Ctrl-C (the default)",
             Self::Migrate => "bring the database schema up to date and end",
             Self::Seed => "write the first data and end; a second run changes nothing",
+            Self::Republish => {
+                "publish events of the last days again and end, for example: republish --last 2h"
+            }
         }
     }
 }
@@ -71,13 +77,18 @@ pub fn command(
     }
 }
 
+/// What the command line says after the command.
+pub fn words() -> Vec<String> {
+    std::env::args().skip(2).collect()
+}
+
 fn usage(name: &str, known: &[Command]) -> String {
     let mut text = format!("usage: {name} [command]\n\n");
     for command in known {
-        text.push_str(&format!("  {:<8} {}\n", command.word(), command.help()));
+        text.push_str(&format!("  {:<9} {}\n", command.word(), command.help()));
     }
     text.push_str(
-        "  config   print every setting with its default and end\n  help     print this and end\n",
+        "  config    print every setting with its default and end\n  help      print this and end\n",
     );
     text
 }

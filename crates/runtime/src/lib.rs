@@ -6,6 +6,7 @@
 
 pub mod admin;
 mod command;
+mod fault;
 mod health;
 mod metrics;
 mod process;
@@ -15,7 +16,7 @@ mod shutdown;
 mod tasks;
 pub mod telemetry;
 
-pub use command::{Command, command};
+pub use command::{Command, command, words};
 pub use health::{Health, Readiness};
 pub use metrics::{LATENCY_BUCKETS_S, Metrics};
 pub use process::{DRAIN_MAX, Process, ProcessSettings, run};

@@ -49,7 +49,7 @@ pub struct Process {
 impl Process {
     /// A process without signals, telemetry and admin port: for tests and for [`run`] itself.
     pub fn new(name: &'static str, profile: Profile, clock: Clock) -> Self {
-        Self {
+        let process = Self {
             name,
             profile,
             shutdown: Shutdown::new(),
@@ -58,7 +58,9 @@ impl Process {
             clock,
             metrics: Metrics::new(name),
             health: Health::new(),
-        }
+        };
+        observe(&process);
+        process
     }
 
     /// Gives the signal and waits for every task; `false` when some did not end within `patience`.
@@ -117,6 +119,7 @@ where
     F: FnOnce(Process) -> Fut,
     Fut: Future<Output = anyhow::Result<()>>,
 {
+    crate::fault::arm();
     let mut reader = Reader::from_env();
     let profile = reader.profile();
     let settings = ProcessSettings::read(&mut reader);
@@ -156,7 +159,6 @@ where
         }
     };
     install_panic_hook();
-    observe(&process);
     let code = match prepare(&process, &settings).await {
         Ok(()) => work(process, settings.drain_max, main).await,
         Err(error) => report(&error),
@@ -288,6 +290,21 @@ fn observe(process: &Process) {
         .with_unit("By")
         .with_callback(|o| o.observe(resident_bytes().unwrap_or(0), &[]))
         .build();
+    meter
+        .f64_observable_counter("process.cpu.time")
+        .with_unit("s")
+        .with_callback(|o| o.observe(processor_seconds().unwrap_or(0.0), &[]))
+        .build();
+}
+
+/// Processor time of all threads, user and system, in the hundredths of a second in which Linux reports it (proc(5), USER_HZ).
+fn processor_seconds() -> Option<f64> {
+    let text = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // The name in parentheses may hold anything; what follows it are numbers.
+    let (_, numbers) = text.rsplit_once(')')?;
+    let mut times = numbers.split_whitespace().skip(11).take(2);
+    let mut next = || times.next()?.parse::<u32>().ok();
+    Some(f64::from(next()? + next()?) / 100.0)
 }
 
 /// Resident memory from the kernel's own account; `None` where there is no `/proc`.

@@ -97,3 +97,18 @@ async fn metrics_demand_the_token_when_there_is_one() {
     );
     process.stop(Duration::from_secs(5)).await;
 }
+
+#[tokio::test]
+async fn a_process_tells_its_memory_processor_time_and_tasks() {
+    let process = process();
+    let port = Port::open(&process, None).await;
+    let (_, body) = port.get("/metrics", "").await;
+    let figure = |name: &str| -> f64 {
+        let line = body.lines().find(|line| line.starts_with(name));
+        let line = line.unwrap_or_else(|| panic!("{name} is missing in {body}"));
+        line.rsplit(' ').next().unwrap().parse().unwrap()
+    };
+    assert!(figure("process_memory_resident_bytes") > 1_000_000.0);
+    assert!(figure("process_cpu_time_seconds_total") >= 0.0);
+    process.stop(Duration::from_secs(5)).await;
+}
