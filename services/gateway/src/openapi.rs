@@ -228,10 +228,6 @@ fn parameters() -> Value {
         "IfNoneMatch": header("If-None-Match", "An `ETag` from before; 304 without a body when nothing has changed.", json!({"type": "string", "examples": ["\"3\""]})),
         "AcceptLanguage": header("Accept-Language", "The language of messages: `en` or `pt-BR`.", json!({"type": "string", "examples": ["pt-BR"]})),
         "TenantId": header("X-Tenant-Id", "For service accounts only: must agree with the credential.", json!({"type": "string", "format": "uuid"})),
-        "Fields": {
-            "name": "fields", "in": "query", "description": "The members of `data` (of each element, in a list) to answer, with commas; a dot goes into a member.",
-            "schema": {"type": "string"}, "examples": {"some": {"value": "id,createdAt"}},
-        },
     })
 }
 

@@ -1,6 +1,7 @@
 //! Methods as operations.
 
 use proto::policy::{Access, Idempotency, Rate};
+use prost_reflect::{Kind, MessageDescriptor};
 use serde_json::{Map, Value, json};
 
 use super::schema::{Schemas, Side};
@@ -160,7 +161,7 @@ fn parameters(table: &Table, method: &Method, schemas: &mut Schemas) -> Vec<Valu
     let refer = |name: &str| json!({"$ref": format!("#/components/parameters/{name}")});
     if method.answer == Answer::Json && method.policy.success_status != 204 && method.data.is_some()
     {
-        parameters.push(refer("Fields"));
+        parameters.push(selection(method));
     }
     match method.policy.idempotency {
         Idempotency::None => {}
@@ -182,6 +183,53 @@ fn parameters(table: &Table, method: &Method, schemas: &mut Schemas) -> Vec<Valu
     }
     parameters.push(refer("AcceptLanguage"));
     parameters
+}
+
+/// How deep the members of `data` are listed by name. Deeper ones are taken too.
+const LISTED_DEPTH: usize = 3;
+
+/// The parameter `fields` with the names that it takes.
+fn selection(method: &Method) -> Value {
+    let (mut names, mut patterns) = (Vec::new(), Vec::new());
+    if let Some(data) = method.descriptor.output().get_field_by_name("data")
+        && let Kind::Message(message) = data.kind()
+    {
+        list_members(&message, "", 1, &mut names, &mut patterns);
+    }
+    let some: Vec<&String> = names.iter().take(2).collect();
+    let mut items = json!({"type": "string", "enum": names});
+    if !patterns.is_empty() {
+        let patterns = patterns.iter().map(|pattern| json!({"pattern": pattern}));
+        let enumerated = [json!({"enum": names})];
+        items = json!({"type": "string", "anyOf": enumerated.into_iter().chain(patterns).collect::<Vec<_>>()});
+    }
+    json!({
+        "name": "fields", "in": "query", "style": "form", "explode": false,
+        "description": "The members of `data` (of each element, in a list) to answer, with commas; a dot goes into a member.",
+        "schema": {"type": "array", "minItems": 1, "items": items},
+        "examples": {"some": {"value": some}},
+    })
+}
+
+fn list_members(
+    message: &MessageDescriptor,
+    prefix: &str,
+    depth: usize,
+    names: &mut Vec<String>,
+    patterns: &mut Vec<String>,
+) {
+    for field in message.fields() {
+        let name = format!("{prefix}{}", field.json_name());
+        names.push(name.clone());
+        let Kind::Message(inner) = field.kind() else {
+            continue;
+        };
+        if inner.full_name() == "google.protobuf.Struct" {
+            patterns.push(format!("^{}\\.[^,]+$", name.replace('.', "\\.")));
+        } else if !inner.full_name().starts_with("google.") && !field.is_map() && depth < LISTED_DEPTH {
+            list_members(&inner, &format!("{name}."), depth + 1, names, patterns);
+        }
+    }
 }
 
 fn request_body(table: &Table, method: &Method, schemas: &mut Schemas) -> Option<Value> {
@@ -292,12 +340,25 @@ fn success(method: &Method, schemas: &mut Schemas) -> Value {
     let output = method.descriptor.output();
     response["content"] = match method.answer {
         Answer::Json => {
-            json!({"application/json": {"schema": schemas.reference(&output, Side::Response)}})
+            json!({"application/json": {"schema": schemas.reference(&output, Side::Envelope)}})
         }
         Answer::Events => {
             response["description"] =
-                "Server-Sent Events: each `data` is one message of this schema. The last event is `end`, `error` (a problem) or `reconnect`.".into();
-            json!({"text/event-stream": {"schema": schemas.reference(&output, Side::Response)}})
+                "Server-Sent Events. The last one has the name `end`, `error` (its `data` is a problem) or `reconnect`.".into();
+            // Before OpenAPI 3.2 the schema of an event stream is that of one event.
+            json!({"text/event-stream": {"schema": {
+                "type": "object",
+                "properties": {
+                    "id": {"type": "string", "pattern": "^[0-9]+$"},
+                    "event": {"type": "string", "enum": ["end", "error", "reconnect"]},
+                    "retry": {"type": "integer", "minimum": 0},
+                    "data": {
+                        "type": "string",
+                        "contentMediaType": "application/json",
+                        "contentSchema": schemas.reference(&output, Side::Envelope),
+                    },
+                },
+            }}})
         }
         Answer::Raw | Answer::RawStream => {
             json!({"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}})

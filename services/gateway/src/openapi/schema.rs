@@ -15,7 +15,11 @@ pub struct Schemas(BTreeMap<String, Value>);
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Side {
     Request,
-    Response,
+    /// What stands around `data` in an answer.
+    Envelope,
+    /// What stands in `data`. `fields` may leave any of it out, so no member is required there, and a generator of clients finds in
+    /// `x-always-present` what is there without `fields`.
+    Data,
 }
 
 impl Schemas {
@@ -47,17 +51,16 @@ impl Schemas {
             .fields()
             .filter(|field| !without.iter().any(|name| name == field.name()))
         {
-            let rules = rules::of(&field);
-            let always_answered = side == Side::Response
-                && (field.is_list() || field.is_map() || !field.supports_presence());
-            let is_required = match side {
-                Side::Request => rules.required,
-                Side::Response => always_answered || field.name() == "data",
+            let always_answered = field.is_list() || field.is_map() || !field.supports_presence();
+            let (is_required, inner) = match side {
+                Side::Request => (rules::of(&field).required, Side::Request),
+                Side::Envelope if field.name() == "data" => (true, Side::Data),
+                Side::Envelope | Side::Data => (always_answered, side),
             };
             if is_required {
                 required.push(field.json_name().to_owned());
             }
-            properties.insert(field.json_name().to_owned(), self.field(&field, side));
+            properties.insert(field.json_name().to_owned(), self.field(&field, inner));
         }
         let mut schema = json!({"type": "object"});
         let comment = texts::of(&message.parent_file(), message.path()).whole();
@@ -65,7 +68,11 @@ impl Schemas {
             schema["description"] = comment.into();
         }
         if !required.is_empty() {
-            schema["required"] = required.into();
+            let keyword = match side {
+                Side::Request | Side::Envelope => "required",
+                Side::Data => "x-always-present",
+            };
+            schema[keyword] = required.into();
         }
         if !properties.is_empty() {
             schema["properties"] = properties.into();
