@@ -120,20 +120,10 @@ impl Ids {
     }
 }
 
-/// Ten random bytes from the generator behind version 4 ids, which is the operating system's.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "this is the one place that draws random ids"
-)]
+/// Ten random bytes from the thread's own generator: cryptographically strong, seeded by the operating system and seeded anew as it is used.
+/// Asking the operating system for each id would be a system call each, and a request makes several ids.
 fn random_bytes() -> [u8; 10] {
-    let source = Uuid::new_v4();
-    let bytes = source.as_bytes();
-    let mut out = [0; 10];
-    // Bytes 6 and 8 of a version 4 id carry fixed bits, so they are skipped.
-    out[..6].copy_from_slice(&bytes[..6]);
-    out[6] = bytes[7];
-    out[7..].copy_from_slice(&bytes[9..12]);
-    out
+    rand::random()
 }
 
 #[cfg(test)]
