@@ -125,9 +125,10 @@ impl Limits {
         let permits = (f64::from(rule.permits) * self.factor)
             .round()
             .clamp(1.0, 1e9) as u32;
+        // Grows with the limit, so that a lease lasts as long under any factor.
         let lease = (f64::from(rule.lease) * self.factor)
             .round()
-            .clamp(1.0, 1000.0) as u32;
+            .clamp(1.0, 1e9) as u32;
         let lease = if rule.lease == 1 { 1 } else { lease };
         Some(Limit::new(rule.name, subject, permits, rule.window).leased(lease))
     }
