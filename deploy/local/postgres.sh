@@ -82,10 +82,13 @@ pg_configure() {
 }
 
 pg_settings() {
+  local sockets
+  # A Unix socket halves what a short statement costs the kernel. PostgreSQL does not start when its path has more than 107 bytes.
+  sockets=$(pg_home "$1")
+  ((${#sockets} <= 85)) || sockets=
+  printf "# Written by ./dev at every start.\nunix_socket_directories = '%s'\n" "$sockets"
   cat <<'EOF'
-# Written by ./dev at every start.
 listen_addresses = '127.0.0.1'
-unix_socket_directories = ''
 max_connections = 400
 shared_buffers = 256MB
 max_wal_size = 2GB
