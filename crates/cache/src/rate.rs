@@ -1,6 +1,7 @@
 //! Rate limits: the question and its answer.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use kernel::Result;
@@ -128,6 +129,8 @@ struct Inner {
     leases: Leases,
     local: LocalLimiter,
     alone: Counter<u64>,
+    leased: AtomicU64,
+    asked: AtomicU64,
 }
 
 impl RateLimiter {
@@ -139,12 +142,16 @@ impl RateLimiter {
                 "rate limit questions answered by the process alone because redis did not answer",
             )
             .build();
-        Self(Arc::new(Inner {
+        let inner = Arc::new(Inner {
             cache,
             leases: Leases::new(),
             local,
             alone,
-        }))
+            leased: AtomicU64::new(0),
+            asked: AtomicU64::new(0),
+        });
+        observe(&inner);
+        Self(inner)
     }
 
     /// Takes one permit of every limit, or none of any. One round trip to Redis at most, none for leased permits.
@@ -171,6 +178,8 @@ impl RateLimiter {
         let open: Vec<usize> = (0..limits.len())
             .filter(|i| replies[*i].is_none())
             .collect();
+        let leased = limits.len() - open.len();
+        inner.leased.fetch_add(leased as u64, Ordering::Relaxed);
         let mut counted = Counted::Together;
         if !open.is_empty() {
             let asked = match inner.ask(limits, &keys, &open, now).await {
@@ -224,6 +233,7 @@ impl Inner {
             .cache
             .call(async |mut redis| call.invoke_async::<Vec<i64>>(&mut redis).await)
             .await?;
+        self.asked.fetch_add(open.len() as u64, Ordering::Relaxed);
         if numbers.len() != open.len() * REPLY_NUMBERS {
             return Err(kernel::Error::internal(
                 "the limiter script answered another number of values",
@@ -248,6 +258,26 @@ impl Inner {
             .collect();
         self.local.check(&question)
     }
+}
+
+/// Registers how often a lease spared a question to Redis.
+fn observe(inner: &Arc<Inner>) {
+    let inner = Arc::downgrade(inner);
+    opentelemetry::global::meter("cache")
+        .u64_observable_counter("cache.limiter.lookups")
+        .with_description("limits counted against a lease (hit) or asked of redis (miss)")
+        .with_callback(move |observer| {
+            let Some(inner) = inner.upgrade() else { return };
+            let tell = |count: &AtomicU64, outcome| {
+                observer.observe(
+                    count.load(Ordering::Relaxed),
+                    &[KeyValue::new("outcome", outcome)],
+                );
+            };
+            tell(&inner.leased, "hit");
+            tell(&inner.asked, "miss");
+        })
+        .build();
 }
 
 fn outcome(limit: &Limit, reply: Option<Reply>) -> Outcome {

@@ -37,6 +37,7 @@ mod wire;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use opentelemetry::KeyValue;
 use runtime::{Process, Reader};
 
 pub use config::Config;
@@ -77,6 +78,7 @@ pub async fn run(
         .map_err(|error| anyhow::anyhow!(error.chain()))?;
     let authn = Arc::new(Authn::new(process.clock.clone(), config.access_silence_max));
     follow_access(&process, &links, &authn)?;
+    observe_lookups(&process, &authn);
     let durations = process
         .metrics
         .meter("gateway")
@@ -99,6 +101,23 @@ pub async fn run(
     };
     tracing::info!(address = %listener.local_addr().context("the public port")?, "gateway listens");
     server::serve(Arc::new(shared), links, listener).await
+}
+
+/// The cache of callers: how often it spared auth a question.
+fn observe_lookups(process: &Process, authn: &Arc<Authn>) {
+    let authn = Arc::clone(authn);
+    process
+        .metrics
+        .meter("gateway")
+        .u64_observable_counter("access.lookups")
+        .with_description(
+            "credentials looked up, by whether the caller was remembered or auth was asked",
+        )
+        .with_callback(move |observer| {
+            observer.observe(authn.remembered(), &[KeyValue::new("outcome", "hit")]);
+            observer.observe(authn.asked(), &[KeyValue::new("outcome", "miss")]);
+        })
+        .build();
 }
 
 /// Seconds: from a cached answer to the longest deadline, as everywhere on the platform.
