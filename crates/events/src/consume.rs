@@ -18,9 +18,12 @@ use tokio::task::JoinSet;
 use crate::broker::{answer, failure};
 use crate::delivery::{Verdict, attempt, read};
 use crate::missed;
-use crate::settle::{attempt_of, settle};
+use crate::publish::long_header;
+use crate::settle::{PUBLISHED_AT, attempt_of, settle};
 use crate::{Broker, Delivery, Queue};
 
+/// How often the length of a queue and the number of its dead letters are reported.
+const REPORT: Duration = Duration::from_secs(15);
 /// Pause before a queue is consumed again after a failure.
 const AGAIN: Duration = Duration::from_millis(500);
 /// After the drain, how long to wait for the last acknowledgements to leave.
@@ -46,6 +49,17 @@ where
         handler,
         shutdown,
     });
+    tokio::join!(
+        work(&worker),
+        report(&worker.broker, &worker.queue, &worker.shutdown)
+    );
+}
+
+async fn work<H, F>(worker: &Arc<Worker<H>>)
+where
+    H: Fn(Delivery) -> F + Send + Sync + 'static,
+    F: Future<Output = Result<()>> + Send + 'static,
+{
     let mut under_way = JoinSet::new();
     let mut reported = false;
     while !worker.shutdown.is_begun() {
@@ -70,6 +84,30 @@ where
         worker.shutdown.or(tokio::time::sleep(AGAIN)).await;
     }
     worker.finish(&mut under_way).await;
+}
+
+/// Reports how much waits and how much is dead. An outage of the broker leaves the last figures standing.
+async fn report(broker: &Broker, queue: &Queue, shutdown: &Shutdown) {
+    loop {
+        let looked = async {
+            let waiting = missed::look(broker, &broker.names().queue(queue.name)).await?;
+            let dead = missed::look(broker, &broker.names().dead(queue.name)).await?;
+            Ok::<_, kernel::Error>((waiting, dead))
+        };
+        match shutdown.or(looked).await {
+            None => return,
+            Some(Ok((Some(waiting), Some(dead)))) => {
+                broker
+                    .metrics()
+                    .depth(queue.name, waiting as u64, dead as u64);
+            }
+            // Not declared yet, or out of reach; the consumer itself says so.
+            Some(_) => {}
+        }
+        if shutdown.or(tokio::time::sleep(REPORT)).await.is_none() {
+            return;
+        }
+    }
 }
 
 /// Declares a queue with its retry and dead-letter queues, as [`consume`] does by itself. Events emitted from then on are kept for it.
@@ -208,6 +246,13 @@ where
     F: Future<Output = Result<()>>,
 {
     fail::fail_point!("consumer.before_handler", |_| None);
+    if let Some(published_at) = long_header(&message.properties, PUBLISHED_AT) {
+        let queued = broker.clock().now().timestamp_millis() - published_at;
+        // Two machines' clocks may differ by more than the time in the queue.
+        broker
+            .metrics()
+            .queued(queue.name, queued.max(0) as f64 / 1000.0);
+    }
     let started = broker.clock().instant();
     let verdict = match read(&message.data) {
         Ok(envelope) => run(broker, queue, message, envelope, handler).await,

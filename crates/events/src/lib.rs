@@ -5,7 +5,8 @@
 //! [`dead_letters`]. In tests, [`flush`] and [`drain`] do the same step by step.
 //!
 //! Fail points for fault tests: `relay.before_publish`, `relay.after_publish`, `relay.before_delete`, `consumer.before_handler`,
-//! `consumer.before_ack`; each takes `return` and then behaves as if the process had died there.
+//! `consumer.before_ack`; each takes `return` and then behaves as if the process had died there. At `relay.before_confirm` a process can only
+//! really die.
 #![warn(missing_docs)]
 
 pub mod dead_letters;
@@ -19,6 +20,7 @@ mod metrics;
 mod missed;
 mod publish;
 mod relay;
+mod republish;
 mod settle;
 mod topology;
 mod trace;
@@ -29,4 +31,5 @@ pub use consume::{consume, declare};
 pub use delivery::Delivery;
 pub use drain::{Drained, drain};
 pub use relay::{flush, relay};
+pub use republish::republish;
 pub use topology::{Ladder, Queue};

@@ -29,8 +29,8 @@ const SILENCE: Duration = Duration::from_secs(2);
 /// On a fresh installation a service publishes its first events before the consumers are up; these are not lost.
 pub(crate) async fn declare(broker: &Broker, channel: &Channel, queue: &Queue) -> Result<()> {
     let names = broker.names();
-    let known = exists(broker, &names.queue(queue.name)).await?
-        && exists(broker, &names.dead(queue.name)).await?;
+    let known = look(broker, &names.queue(queue.name)).await?.is_some()
+        && look(broker, &names.dead(queue.name)).await?.is_some();
     declare_exchange(channel, names).await?;
     declare_queue(channel, names, queue).await?;
     if !known {
@@ -47,24 +47,22 @@ pub(crate) async fn declare(broker: &Broker, channel: &Channel, queue: &Queue) -
     declare_dead(channel, names, queue.name).await
 }
 
-/// Asks on a channel of its own, which the broker closes when the answer is no.
-async fn exists(broker: &Broker, name: &str) -> Result<bool> {
+/// How many messages of a queue nobody holds; nothing when there is no such queue. Asks on a channel of its own, which the broker closes then.
+pub(crate) async fn look(broker: &Broker, name: &str) -> Result<Option<usize>> {
     const NOT_FOUND: u16 = 404;
     let channel = broker.consuming_channel().await?;
-    let asked = channel
-        .queue_declare(
-            name.into(),
-            QueueDeclareOptions::durable().passive(),
-            FieldTable::default(),
-        )
-        .await;
-    match asked {
-        Ok(_) => {
+    let asked = answer(async {
+        let passive = QueueDeclareOptions::durable().passive();
+        let declared = channel.queue_declare(name.into(), passive, FieldTable::default());
+        Ok(declared.await)
+    });
+    match asked.await? {
+        Ok(queue) => {
             close(&channel).await;
-            Ok(true)
+            Ok(Some(queue.message_count() as usize))
         }
         Err(error) => match error.kind() {
-            lapin::ErrorKind::ProtocolError(answer) if answer.get_id() == NOT_FOUND => Ok(false),
+            lapin::ErrorKind::ProtocolError(answer) if answer.get_id() == NOT_FOUND => Ok(None),
             _ => Err(failure(error)),
         },
     }

@@ -141,6 +141,11 @@ pub(crate) fn text_header(properties: &BasicProperties, key: &str) -> Option<Str
 
 /// A header's number, whichever of the integer types it came as.
 pub(crate) fn number_header(properties: &BasicProperties, key: &str) -> Option<u32> {
+    u32::try_from(long_header(properties, key)?).ok()
+}
+
+/// The same for what does not fit into 32 bits.
+pub(crate) fn long_header(properties: &BasicProperties, key: &str) -> Option<i64> {
     let number = match properties.headers().as_ref()?.inner().get(key)? {
         AMQPValue::LongLongInt(n) => *n,
         AMQPValue::LongInt(n) => i64::from(*n),
@@ -149,5 +154,5 @@ pub(crate) fn number_header(properties: &BasicProperties, key: &str) -> Option<u
         AMQPValue::ShortShortUInt(n) => i64::from(*n),
         _ => return None,
     };
-    u32::try_from(number).ok()
+    Some(number)
 }

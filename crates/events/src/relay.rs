@@ -14,7 +14,7 @@ use serde::Deserialize;
 use crate::Broker;
 use crate::broker::{ANSWER_TIMEOUT, answer};
 use crate::publish::{Stored, confirmed, confirming_channel, properties, send};
-use crate::settle::TRACEPARENT;
+use crate::settle::{PUBLISHED_AT, TRACEPARENT, until_the_end};
 use crate::topology::declare_exchange;
 
 /// Events published before their confirms are awaited. One confirm costs a disk write of the broker, and a batch shares it:
@@ -28,7 +28,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// Publishes what stands in the outbox, as soon as it is committed, until `shutdown`.
 ///
-/// One process per service does it at a time; the others stand by. A row is deleted when the broker has confirmed its event, so an event
+/// One process per service does it at a time; the others stand by. A row is put aside when the broker has confirmed its event, so an event
 /// is published at least once. Events of one subject are published in order; after a failure the failed event and all later ones of
 /// its subject are published again, in order. A broker or a database that is down is waited for.
 pub async fn relay(outbox: Outbox, broker: Broker, shutdown: Shutdown) {
@@ -45,11 +45,14 @@ pub async fn relay(outbox: Outbox, broker: Broker, shutdown: Shutdown) {
             if shutdown.is_begun() {
                 return;
             }
-            match relay.turn(&shutdown).await {
-                Ok(()) => pause = PAUSE_FIRST,
-                Err(failed) => break failed,
+            match until_the_end(&shutdown, relay.turn(&shutdown)).await {
+                Some(Ok(())) => pause = PAUSE_FIRST,
+                Some(Err(failed)) => break failed,
+                // What was not confirmed stays in the outbox.
+                None => return,
             }
         };
+        broker.metrics().interrupted(outbox.schema());
         // Outages of the broker are reported by its connection.
         if broker.can_publish() {
             tracing::warn!(source = outbox.schema(), error = %failed.chain(), "the outbox relay was interrupted and starts again");
@@ -116,7 +119,7 @@ impl Relay<'_> {
         Ok(())
     }
 
-    /// Publishes the first waiting events and deletes those that the broker has confirmed.
+    /// Publishes the first waiting events and puts those aside that the broker has confirmed.
     async fn publish_batch(&mut self) -> Result<usize> {
         let rows = self.leader.batch(BATCH).await?;
         if rows.is_empty() {
@@ -127,7 +130,9 @@ impl Relay<'_> {
             "relay",
             "fail point"
         )));
-        let (stored, failed) = publish(&channel, &self.broker.names().exchange(), &rows).await;
+        let published_at = self.broker.clock().now().timestamp_millis();
+        let exchange = self.broker.names().exchange();
+        let (stored, failed) = publish(&channel, &exchange, &rows, published_at).await;
         fail::fail_point!("relay.after_publish", |_| Err(Error::unavailable(
             "relay",
             "fail point"
@@ -182,16 +187,17 @@ impl Relay<'_> {
     }
 }
 
-/// Sends all, then awaits all confirms. Answers the rows that may be deleted, and what went wrong if anything did.
+/// Sends all, then awaits all confirms. Answers the rows that are done, and what went wrong if anything did.
 async fn publish(
     channel: &Channel,
     exchange: &str,
     rows: &[OutboxRow],
+    published_at: i64,
 ) -> (Vec<i64>, Option<Error>) {
     let mut failed = None;
     let mut sent: Vec<(&OutboxRow, PublisherConfirm)> = Vec::with_capacity(rows.len());
     for row in rows {
-        let properties = properties(&row.id.to_string(), headers(&row.envelope));
+        let properties = properties(&row.id.to_string(), headers(&row.envelope, published_at));
         match send(
             channel,
             exchange,
@@ -208,6 +214,7 @@ async fn publish(
             }
         }
     }
+    fail::fail_point!("relay.before_confirm");
     let mut stored = Vec::with_capacity(sent.len());
     // A subject with a failed event keeps all later ones, so that they are published again after it.
     let mut held: HashSet<(TenantId, &str)> = HashSet::new();
@@ -247,13 +254,14 @@ fn refusal(stored: Stored, event_type: &str) -> Error {
 }
 
 /// The trace context stands in the envelope; it is repeated as a header for tools that do not read that.
-fn headers(envelope: &str) -> FieldTable {
+fn headers(envelope: &str, published_at: i64) -> FieldTable {
     #[derive(Deserialize)]
     struct Traced<'a> {
         #[serde(borrow, default)]
         traceparent: Option<Cow<'a, str>>,
     }
     let mut headers = FieldTable::default();
+    headers.insert(PUBLISHED_AT.into(), AMQPValue::LongLongInt(published_at));
     if let Ok(Traced {
         traceparent: Some(traceparent),
     }) = serde_json::from_str(envelope)

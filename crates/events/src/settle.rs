@@ -21,12 +21,17 @@ pub(crate) const REASON: &str = "x-reason";
 pub(crate) const FAILED_AT: &str = "x-failed-at";
 /// How often the message was taken out of the dead letters.
 pub(crate) const REPLAYS: &str = "x-replays";
+/// When the relay published it, in milliseconds since 1970. Retries and replays have none: their pauses are no time in the queue.
+pub(crate) const PUBLISHED_AT: &str = "x-published-at";
 /// The W3C trace context, for tools that do not read the envelope.
 pub(crate) const TRACEPARENT: &str = "traceparent";
 
 /// First pause when the broker refuses a retry or a dead letter; it doubles up to [`AGAIN_MAX`].
 const AGAIN_FIRST: Duration = Duration::from_millis(100);
 const AGAIN_MAX: Duration = Duration::from_secs(5);
+/// How long an exchange with the broker that is under way may still take once the process ends. A connection that dies or falls silent at
+/// that moment may never answer, and what waits for it can be repeated by the next process.
+const LAST_EXCHANGE: Duration = Duration::from_secs(3);
 /// An acknowledgement is one small write.
 const ACK_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -79,15 +84,15 @@ async fn put(
 ) -> bool {
     let mut pause = AGAIN_FIRST;
     loop {
-        match broker
+        let put = broker
             .publisher()
-            .put(broker, target, &message.data, properties.clone())
-            .await
-        {
-            Ok(()) => return true,
+            .put(broker, target, &message.data, properties.clone());
+        match until_the_end(shutdown, put).await {
+            Some(Ok(())) => return true,
+            None => return false,
             // The channel is gone: the broker gives the original to somebody else.
-            Err(_) if !message.acker.usable() => return false,
-            Err(error) => {
+            Some(Err(_)) if !message.acker.usable() => return false,
+            Some(Err(error)) => {
                 tracing::warn!(queue = target, error = %error.chain(), "a failed event cannot be put aside yet and is held");
             }
         }
@@ -95,6 +100,21 @@ async fn put(
             return false;
         }
         pause = (pause * 2).min(AGAIN_MAX);
+    }
+}
+
+/// What `exchange` answers, or nothing when the process ends and the exchange outlasts [`LAST_EXCHANGE`].
+pub(crate) async fn until_the_end<T>(
+    shutdown: &Shutdown,
+    exchange: impl Future<Output = T>,
+) -> Option<T> {
+    tokio::select! {
+        biased;
+        answer = exchange => Some(answer),
+        () = async {
+            shutdown.begun().await;
+            tokio::time::sleep(LAST_EXCHANGE).await;
+        } => None,
     }
 }
 

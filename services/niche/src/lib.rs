@@ -187,6 +187,13 @@ pub async fn serve_worker(process: Process) -> anyhow::Result<()> {
     run_worker(read_config()?, process).await
 }
 
+/// `niche republish`: puts published events back into the outbox.
+pub async fn republish(process: Process) -> anyhow::Result<()> {
+    let config = read_config()?;
+    let republished = events::republish(&config.db, &process).await;
+    republished.map(drop).map_err(anyhow::Error::msg)
+}
+
 /// `niche migrate`.
 pub async fn migrate(_process: Process) -> anyhow::Result<()> {
     let config = read_config()?;

@@ -5,10 +5,12 @@ use std::process::ExitCode;
 use runtime::Command;
 
 fn main() -> ExitCode {
-    match runtime::command("niche", &[Command::Serve, Command::Migrate], |reader| {
+    let known = [Command::Serve, Command::Migrate, Command::Republish];
+    match runtime::command("niche", &known, |reader| {
         drop(niche::Config::read(reader))
     }) {
         Ok(Command::Migrate) => runtime::run("niche", niche::migrate),
+        Ok(Command::Republish) => runtime::run("niche", niche::republish),
         Ok(_) => runtime::run("niche", niche::serve),
         Err(code) => code,
     }
