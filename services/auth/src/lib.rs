@@ -185,6 +185,13 @@ pub async fn serve(process: Process) -> anyhow::Result<()> {
     run(config, listener, process).await
 }
 
+/// `auth republish`: puts published events back into the outbox.
+pub async fn republish(process: Process) -> anyhow::Result<()> {
+    let config = read_config()?;
+    let republished = events::republish(&config.db, &process).await;
+    republished.map(drop).map_err(anyhow::Error::msg)
+}
+
 /// `auth migrate`.
 pub async fn migrate(_process: Process) -> anyhow::Result<()> {
     let config = read_config()?;
