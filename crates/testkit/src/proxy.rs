@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -19,6 +20,8 @@ enum Mode {
     Cut,
     /// Connections stay open and nothing comes through.
     Stall,
+    /// Everything comes through late: each piece by so much.
+    Slow(Duration),
 }
 
 /// Stands between a client and a server, and fails on command. Ends with this value.
@@ -56,6 +59,11 @@ impl Proxy {
         Self::to(&crate::broker::server_url("TESTKIT_AMQP_URL")).await
     }
 
+    /// A proxy to the test PostgreSQL.
+    pub async fn to_postgres() -> Self {
+        Self::to(&crate::broker::server_url("TESTKIT_DATABASE_URL")).await
+    }
+
     /// A proxy to the test Redis.
     pub async fn to_redis() -> Self {
         Self::to(&crate::broker::server_url("TESTKIT_REDIS_URL")).await
@@ -74,6 +82,11 @@ impl Proxy {
     /// Lets nothing through, without closing anything, until [`Proxy::restore`].
     pub fn stall(&self) {
         self.mode.send_replace(Mode::Stall);
+    }
+
+    /// Passes everything on, each piece late by `pause`, until [`Proxy::restore`].
+    pub fn slow(&self, pause: Duration) {
+        self.mode.send_replace(Mode::Slow(pause));
     }
 
     /// Passes everything on again.
@@ -147,6 +160,13 @@ async fn copy(
         let count = from.read(&mut buffer).await?;
         if count == 0 || mode.wait_for(|mode| *mode != Mode::Stall).await.is_err() {
             return Ok(());
+        }
+        let pause = match *mode.borrow() {
+            Mode::Slow(pause) => pause,
+            Mode::Pass | Mode::Cut | Mode::Stall => Duration::ZERO,
+        };
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
         }
         let before = budget.fetch_sub(count as i64, Ordering::SeqCst);
         if before <= count as i64 {

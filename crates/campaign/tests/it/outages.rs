@@ -1,5 +1,9 @@
 //! What still works while something is away (the outage matrix), seen by a client.
 
+mod embedder;
+mod matrix;
+mod stage;
+
 use reqwest::StatusCode;
 use serde_json::json;
 use testkit::Proxy;
