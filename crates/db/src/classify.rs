@@ -23,7 +23,7 @@ pub fn classify(error: sqlx::Error) -> Error {
         // query_canceled by statement_timeout, and the two transaction timeouts.
         "57014" | "25P03" | "25P04" => Error::new(
             ErrorCode::DeadlineExceeded,
-            "service.deadline_exceeded",
+            "service.deadline",
             "the operation took too long",
         )
         .caused_by(error),

@@ -173,7 +173,7 @@ async fn within<T>(
 fn late() -> Error {
     Error::new(
         ErrorCode::DeadlineExceeded,
-        "service.deadline_exceeded",
+        "service.deadline",
         "it took too long; try again",
     )
 }
