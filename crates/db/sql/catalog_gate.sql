@@ -55,11 +55,14 @@ with
       and not coalesce(array['security_invoker=true', 'security_invoker=on', 'security_invoker=1'] && rel.reloptions, false)
     union all
     select 'R8', rel.name, 'a materialized view has no row level security, and ' || r.name || ' can read it'
-    from rel cross join runtime r where rel.relkind = 'm' and has_table_privilege(r.oid, rel.oid, 'select')
+    from rel cross join runtime r
+    -- A foreign table has none either.
+    where rel.relkind in ('m', 'f') and (has_table_privilege(r.oid, rel.oid, 'select') or has_any_column_privilege(r.oid, rel.oid, 'select'))
     union all
     select 'R9', rel.name, r.name || ' reaches the partition past its parent''s policy'
     from rel cross join runtime r
-    where rel.relispartition and has_table_privilege(r.oid, rel.oid, 'select, insert, update, delete')
+    where rel.relispartition
+      and (has_table_privilege(r.oid, rel.oid, 'select, insert, update, delete') or has_any_column_privilege(r.oid, rel.oid, 'select, insert, update'))
     union all
     select 'R10', t.name, 'foreign key ' || con.conname || ' does not carry tenant_id'
     from pg_constraint con join t on t.oid = con.conrelid join t as f on f.oid = con.confrelid
@@ -69,8 +72,12 @@ with
     union all
     select 'R11', i.indexrelid::regclass::text, 'the unique index of ' || t.name || ' does not contain tenant_id'
     from pg_index i join t on t.oid = i.indrelid
-    where i.indisunique and t.tenant_column is not null and not (t.tenant_column = any(i.indkey::int2[]))
-      and not (i.indisprimary and i.indnkeyatts = 1)
+    -- Columns that an index only includes are no part of what is unique.
+    where i.indisunique and t.tenant_column is not null and not (t.tenant_column = any((i.indkey::int2[])[0:i.indnkeyatts - 1]))
+      -- An id that nobody chooses gives nothing away.
+      and not (i.indisprimary and i.indnkeyatts = 1
+               and exists (select from pg_attribute a where a.attrelid = t.oid and a.attnum = i.indkey[0]
+                                                        and (a.atttypid = 'uuid'::regtype or a.attidentity <> '')))
     union all
     select 'R12', i.indexrelid::regclass::text, 'the index of ' || t.name || ' does not begin with tenant_id'
     from pg_index i join pg_class ic on ic.oid = i.indexrelid join pg_am am on am.oid = ic.relam join t on t.oid = i.indrelid
@@ -85,13 +92,14 @@ with
       and (r.rolname <> s.name || '_definer' or has_function_privilege('public', p.oid, 'execute')
            or not exists (select from unnest(p.proconfig) as c (setting) where c.setting in ('search_path=', 'search_path=""', 'search_path=pg_catalog')))
     union all
-    select 'R14', r.name, 'a runtime role is superuser, has BYPASSRLS, may create roles or databases or replicate, or owns a relation'
+    select 'R14', r.name, 'a runtime role is superuser, has BYPASSRLS, may create roles or databases or replicate, owns a relation, or may create one'
     from runtime r
     where r.rolsuper or r.rolbypassrls or r.rolcreaterole or r.rolcreatedb or r.rolreplication or exists (select from rel where rel.relowner = r.oid)
+       or exists (select from schemas s where has_schema_privilege(r.oid, s.oid, 'create'))
     union all
     select 'R15', r.name, 'a runtime role is a member of ' || m.rolname
     from runtime r join pg_roles m on m.oid <> r.oid and not r.rolsuper and pg_has_role(r.oid, m.oid, 'member')
-    where m.rolsuper or m.rolbypassrls or exists (select from rel where rel.relowner = m.oid)
+    -- Of any: a role that is harmless today may be given more tomorrow, and PostgreSQL's own ones read and write everything.
     union all
     select 'R16', t.name, r.name || ' may TRUNCATE, REFERENCE or TRIGGER'
     from t cross join runtime r
@@ -105,7 +113,11 @@ with
     select 'R18', rel.name, r.name || ' has rights in another service''s schema'
     from rel cross join runtime r
     where rel.relkind in ('r', 'p', 'v', 'm') and rel.schema <> r.service and rel.schema <> 'app'
-      and has_table_privilege(r.oid, rel.oid, 'select, insert, update, delete')
+      and (has_table_privilege(r.oid, rel.oid, 'select, insert, update, delete') or has_any_column_privilege(r.oid, rel.oid, 'select, insert, update'))
+    union all
+    select 'R18', s.name || '.' || p.proname, r.name || ' may execute a function of another service''s schema'
+    from pg_proc p join schemas s on s.oid = p.pronamespace cross join runtime r
+    where s.name not in (r.service, 'app') and has_function_privilege(r.oid, p.oid, 'execute')
   )
 select f.rule, f.object, f.problem from findings f
 where not exists (

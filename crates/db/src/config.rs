@@ -20,6 +20,8 @@ pub struct Config {
     pub pool_max: u32,
     /// How long a request waits for a free connection before it is told to come back later.
     pub acquire_timeout: Duration,
+    /// A read or transaction that takes longer is counted and logged, without its SQL and its parameters.
+    pub slow_after: Duration,
     /// Whether the process migrates before it serves: for laptops and Compose, never for a cluster.
     pub migrate_on_startup: bool,
 }
@@ -28,6 +30,8 @@ pub struct Config {
 const POOL_MAX_DEFAULT: u32 = 10;
 /// Waiting longer than this for a connection only makes a queue longer.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(1);
+/// A twentieth of the statement timeout; the usual read takes a millisecond.
+const SLOW_AFTER: Duration = Duration::from_millis(250);
 
 impl Config {
     /// Reads the settings of a service; `service` is its name in any case, for example `AUTH`.
@@ -55,6 +59,12 @@ impl Config {
                 Duration::from_millis(10)..=Duration::from_secs(30),
                 "how long a request waits for a free connection before it is told to come back later",
             ),
+            slow_after: reader.duration_ms(
+                &format!("{prefix}_DB_SLOW_MS"),
+                SLOW_AFTER,
+                Duration::from_millis(1)..=Duration::from_secs(60),
+                "reads and transactions that take longer are counted and logged, without SQL and parameters",
+            ),
             migrate_on_startup: reader.flag("MIGRATE_ON_STARTUP", false, "migrate before serving; for laptops and Compose, a cluster runs `migrate` as a job"),
             schema,
         }
@@ -72,11 +82,13 @@ mod tests {
             ("AUTH_DB_URL", "postgres://auth_app:x7@db/tenantry"),
             ("AUTH_DB_RELAY_URL", "postgres://auth_relay:x7@db/tenantry"),
             ("AUTH_DB_POOL_MAX", "4"),
+            ("AUTH_DB_SLOW_MS", "40"),
         ]);
         let config = Config::read(&mut reader, "AUTH");
         reader.finish().unwrap();
         assert_eq!((config.schema.as_str(), config.pool_max), ("auth", 4));
         assert!(config.url.expose_secret().contains("auth_app") && config.owner_url.is_none());
+        assert_eq!(config.slow_after, Duration::from_millis(40));
         assert!(!config.migrate_on_startup);
     }
 

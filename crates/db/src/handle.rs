@@ -1,5 +1,6 @@
 //! The handle that a service holds.
 
+use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,11 +11,13 @@ use tracing::Instrument as _;
 
 use crate::classify::classify;
 use crate::config::Config;
-use crate::pool::{self, Pool};
+use crate::examine::examine;
+use crate::metrics::{Held, Measure};
+use crate::pool::Pool;
 use crate::read::Read;
-use crate::setup::{checked_name, options};
+use crate::setup::{checked_name, options as options_of};
 use crate::statements::Statements;
-use crate::tx::Tx;
+use crate::tx::{Shown, Tx};
 use crate::wake::Wake;
 
 /// The statement timeout of the runtime roles; a request that has less time left gets less.
@@ -34,6 +37,7 @@ pub struct Db(pub(crate) Arc<Inner>);
 
 pub(crate) struct Inner {
     pub(crate) pool: Pool,
+    pub(crate) measure: Arc<Measure>,
     pub(crate) ids: Ids,
     pub(crate) clock: Clock,
     pub(crate) schema: String,
@@ -44,23 +48,33 @@ pub(crate) struct Inner {
 impl Db {
     /// Connects as the runtime role.
     ///
-    /// Fails when the role could see through row level security, when a tenant's table is not protected, or when the connection string cannot be read.
+    /// Fails when this role or the relay's could see through row level security, when a tenant's table is not protected, or when a connection
+    /// string cannot be read.
     /// A server that is down is no failure: each use answers `Unavailable` until it is back, and [`Db::ping`] tells readiness.
     pub async fn connect(config: &Config, ids: Ids, clock: Clock) -> Result<Self> {
         let schema = checked_name(&config.schema)?;
         let options =
-            options("the database url", config.url.expose_secret())?.application_name(schema);
-        match pool::examine(&options, schema).await {
+            options_of("the database url", config.url.expose_secret())?.application_name(schema);
+        let relay = options_of("the relay's database url", config.relay_url.expose_secret())?
+            .application_name(schema);
+        match examine(&options, &relay, schema).await {
             Ok(()) => {}
             Err(error) if error.is_unreachable() => {
                 tracing::warn!(schema, %error, "the database cannot be reached; going on, and trying again at each request");
             }
             Err(error) => return Err(error.into()),
         }
-        let pool = Pool::new(options, config.pool_max.max(1), config.acquire_timeout);
+        let measure = Arc::new(Measure::new(schema, config.slow_after, clock.clone()));
+        let pool = Pool::new(
+            options,
+            config.pool_max.max(1),
+            config.acquire_timeout,
+            Arc::clone(&measure),
+        );
         crate::metrics::watch(&pool, schema);
         Ok(Self(Arc::new(Inner {
             pool,
+            measure,
             ids,
             clock,
             schema: schema.to_owned(),
@@ -89,8 +103,12 @@ impl Db {
     }
 
     /// Starts a read by one statement, in one round trip and without a transaction, within the caller's tenant or else the platform's scope.
+    ///
+    /// A slow one is logged by the place of this call.
+    #[track_caller]
     pub fn read<'a>(&'a self, ctx: &RequestContext, sql: &'static str) -> Read<'a> {
-        Read::new(self, ctx.tenant_id().unwrap_or(TenantId::PLATFORM), sql)
+        let tenant_id = ctx.tenant_id().unwrap_or(TenantId::PLATFORM);
+        Read::new(self, tenant_id, sql, Location::caller())
     }
 
     /// Answers whether the server takes statements from us.
@@ -149,7 +167,7 @@ impl Db {
             if left.is_zero() {
                 return Err(Error::new(
                     ErrorCode::DeadlineExceeded,
-                    "service.deadline_exceeded",
+                    "service.deadline",
                     "the operation took too long",
                 ));
             }
@@ -168,6 +186,11 @@ impl Db {
         );
         let begun = self.0.pool.begin(statement).instrument(span.clone()).await;
         let begun = begun.map_err(classify)?;
-        Ok(Tx::new(self.clone(), ctx.clone(), tenant_id, begun, span))
+        let held = Held::new(&self.0.measure, ctx, begun.since);
+        let shown = Shown {
+            _span: span,
+            _held: held,
+        };
+        Ok(Tx::new(self.clone(), ctx.clone(), tenant_id, begun, shown))
     }
 }

@@ -11,6 +11,7 @@ pub mod gate;
 mod classify;
 mod config;
 mod envelope;
+mod examine;
 mod handle;
 mod metrics;
 mod migrate;

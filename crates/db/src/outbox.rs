@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use crate::classify::classify;
 use crate::config::Config;
+use crate::examine::unfit_because;
 use crate::setup::{checked_name, options};
 
 /// How soon a standby notices that the leader is gone, and how soon a lost server is tried again.
@@ -152,6 +153,16 @@ impl Outbox {
             .acquire_timeout(RETRY_PAUSE)
             .idle_timeout(None)
             .max_lifetime(None)
+            .after_connect(|connection, _| {
+                Box::pin(async move {
+                    match unfit_because(connection).await? {
+                        None => Ok(()),
+                        Some(why) => Err(sqlx::Error::Configuration(
+                            format!("refusing to relay, the database role {why}").into(),
+                        )),
+                    }
+                })
+            })
             // Whoever gives up the lead closes the session, which frees the lock.
             .after_release(|_, _| Box::pin(async { Ok(false) }))
             .connect_lazy_with(self.options.clone());

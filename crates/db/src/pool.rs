@@ -5,36 +5,27 @@
 //! a task of its own, which nobody can drop half-way, and each connection is examined before it goes back. `tests/it/hazards.rs` fails without either.
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
+use std::thread::ThreadId;
+use std::time::{Duration, Instant};
 
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::{
-    AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, Postgres, Row as _,
-    SqlSafeStr as _, Transaction,
+    AssertSqlSafe, ConnectOptions as _, Executor as _, Postgres, Row as _, SqlSafeStr as _,
+    Transaction,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::classify::is_broken_connection;
-use crate::setup::SetupError;
+use crate::examine::unfit_because;
+use crate::metrics::{Measure, PoolUse};
 
-/// Slower statements are logged, without their parameters (requirement DB-11).
-const SLOW_STATEMENT: Duration = Duration::from_millis(250);
 /// After this many reads a kept connection passes the pool's own examination (age, settings) once.
 const READS_BETWEEN_CHECKS: u32 = 256;
 
 /// Simple protocol on purpose: now() equals statement_timestamp() only outside a transaction, and a prepared statement takes two messages.
 /// Answers in one round trip: no tenant is left, and no transaction is open or aborted.
 const IS_CLEAN: &str = "select coalesce(current_setting('app.tenant_id', true), '') = '' and now() = statement_timestamp()";
-
-/// The roles by which the session could get around row level security; null when there are none.
-const UNFIT_BECAUSE: &str = "select string_agg(distinct case \
-       when m.rolsuper then 'is superuser' || case when m.rolname = session_user then '' else ' through ' || m.rolname end \
-       when m.rolbypassrls then 'has BYPASSRLS' || case when m.rolname = session_user then '' else ' through ' || m.rolname end \
-       else 'owns tables' || case when m.rolname = session_user then '' else ' through ' || m.rolname end end, ', ') \
-     from pg_catalog.pg_roles m where (pg_catalog.pg_has_role(session_user, m.oid, 'member') or m.rolname = current_user) and (m.rolsuper or m.rolbypassrls or exists ( \
-       select from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
-       where c.relowner = m.oid and n.nspname !~ '^pg_' and n.nspname <> 'information_schema'))";
 
 /// A pool whose connections nobody outside of this crate can get.
 #[derive(Clone)]
@@ -49,6 +40,7 @@ struct Inner {
     warm: Mutex<Vec<Kept>>,
     acquire_timeout: Duration,
     size: u32,
+    measure: Arc<Measure>,
     /// Set when the server turned out to know our role as an unfit one.
     refused: Arc<OnceLock<String>>,
 }
@@ -56,15 +48,23 @@ struct Inner {
 struct Kept {
     connection: PoolConnection<Postgres>,
     reads: u32,
+    /// The thread that opened it, and whose event loop hears its answers.
+    home: ThreadId,
 }
 
 /// A connection on loan, with the right to it.
 pub(crate) struct Lease {
     kept: Kept,
     permit: OwnedSemaphorePermit,
+    since: Instant,
 }
 
 impl Lease {
+    /// When it began.
+    pub(crate) fn since(&self) -> Instant {
+        self.since
+    }
+
     pub(crate) fn connection(&mut self) -> &mut PgConnection {
         &mut self.kept.connection
     }
@@ -74,16 +74,22 @@ impl Lease {
 pub(crate) struct Begun {
     pub(crate) transaction: Transaction<'static, Postgres>,
     pub(crate) permit: OwnedSemaphorePermit,
+    /// Since when the connection serves it.
+    pub(crate) since: Instant,
 }
 
 impl Pool {
     /// Opens nothing yet.
-    pub(crate) fn new(options: PgConnectOptions, size: u32, acquire_timeout: Duration) -> Self {
+    pub(crate) fn new(
+        options: PgConnectOptions,
+        size: u32,
+        acquire_timeout: Duration,
+        measure: Arc<Measure>,
+    ) -> Self {
         let refused = Arc::new(OnceLock::new());
         let noted = Arc::clone(&refused);
-        let options = options
-            .log_statements(tracing::log::LevelFilter::Off)
-            .log_slow_statements(tracing::log::LevelFilter::Warn, SLOW_STATEMENT);
+        // The driver would log the SQL of slow statements; `Measure` says which operation it was instead (requirement DB-11).
+        let options = options.disable_statement_logging();
         let connections = PgPoolOptions::new()
             .max_connections(size)
             .acquire_timeout(acquire_timeout)
@@ -116,6 +122,7 @@ impl Pool {
             warm: Mutex::new(Vec::new()),
             acquire_timeout,
             size,
+            measure,
             refused,
         }))
     }
@@ -123,8 +130,16 @@ impl Pool {
     /// Lends a connection, or fails within the acquire timeout.
     pub(crate) async fn lease(&self) -> Result<Lease, sqlx::Error> {
         // One limit for both queues: a caller is told to come back before its own patience ends.
-        match tokio::time::timeout(self.0.acquire_timeout, self.lease_patiently()).await {
-            Ok(lease) => lease.map_err(|error| self.explain(error)),
+        let asked = self.0.measure.instant();
+        let lease = tokio::time::timeout(self.0.acquire_timeout, self.lease_patiently()).await;
+        let since = self.0.measure.waited(asked);
+        match lease {
+            Ok(Ok((kept, permit))) => Ok(Lease {
+                kept,
+                permit,
+                since,
+            }),
+            Ok(Err(error)) => Err(self.explain(error)),
             Err(_) => Err(self.explain(sqlx::Error::PoolTimedOut)),
         }
     }
@@ -133,18 +148,28 @@ impl Pool {
         clippy::disallowed_methods,
         reason = "the pool is private to this module; everybody else begins with Db"
     )]
-    async fn lease_patiently(&self) -> Result<Lease, sqlx::Error> {
+    async fn lease_patiently(&self) -> Result<(Kept, OwnedSemaphorePermit), sqlx::Error> {
         let permit = Arc::clone(&self.0.permits).acquire_owned().await;
         let permit = permit.map_err(|_| sqlx::Error::PoolClosed)?;
-        let kept = self.warm().pop();
+        let here = std::thread::current().id();
+        let kept = self.take_warm(here);
         let kept = match kept {
             Some(kept) => kept,
             None => Kept {
                 connection: self.0.connections.acquire().await?,
                 reads: 0,
+                home: here,
             },
         };
-        Ok(Lease { kept, permit })
+        Ok((kept, permit))
+    }
+
+    /// The connection used last, but rather one whose answers this thread hears itself: another thread's would have to be woken first.
+    fn take_warm(&self, here: ThreadId) -> Option<Kept> {
+        let mut warm = self.warm();
+        let at = warm.iter().rposition(|kept| kept.home == here);
+        let at = at.or_else(|| warm.len().checked_sub(1))?;
+        Some(warm.remove(at))
     }
 
     fn warm(&self) -> MutexGuard<'_, Vec<Kept>> {
@@ -161,7 +186,9 @@ impl Pool {
 
     /// Takes back a connection that has just finished a statement outside of any transaction.
     pub(crate) fn keep(&self, lease: Lease) {
-        let Lease { mut kept, permit } = lease;
+        let Lease {
+            mut kept, permit, ..
+        } = lease;
         kept.reads += 1;
         if kept.reads < READS_BETWEEN_CHECKS && !self.0.connections.is_closed() {
             self.warm().push(kept);
@@ -189,7 +216,11 @@ impl Pool {
     async fn begin_undisturbed(&self, statement: String) -> Result<Begun, sqlx::Error> {
         let mut tries = self.0.size;
         loop {
-            let Lease { kept, permit } = self.lease().await?;
+            let Lease {
+                kept,
+                permit,
+                since,
+            } = self.lease().await?;
             let begin = Transaction::begin(
                 kept.connection,
                 Some(AssertSqlSafe(statement.clone()).into_sql_str()),
@@ -199,6 +230,7 @@ impl Pool {
                     return Ok(Begun {
                         transaction,
                         permit,
+                        since,
                     });
                 }
                 // Nothing has happened yet, so another connection may do it; after a restart of the server all idle ones are dead.
@@ -236,64 +268,15 @@ impl Pool {
 pub(crate) struct WeakPool(std::sync::Weak<Inner>);
 
 impl WeakPool {
-    /// Connections in use, and how many there can be.
-    pub(crate) fn upgrade(&self) -> Option<(u64, u64)> {
+    /// How it is used; `None` when it is gone.
+    pub(crate) fn observe(&self) -> Option<PoolUse> {
         let pool = Pool(self.0.upgrade()?);
-        Some((pool.in_use(), u64::from(pool.size())))
-    }
-}
-
-/// What makes the session's role unfit to serve requests.
-pub(crate) async fn unfit_because(
-    connection: &mut PgConnection,
-) -> Result<Option<String>, sqlx::Error> {
-    connection
-        .fetch_one(sqlx::raw_sql(UNFIT_BECAUSE))
-        .await?
-        .try_get_unchecked(0)
-}
-
-/// Examines role and tables once at start. A server that cannot be reached is no reason to give up: it is examined at its first connection.
-pub(crate) async fn examine(options: &PgConnectOptions, schema: &str) -> Result<(), SetupError> {
-    let mut connection = match tokio::time::timeout(
-        Duration::from_secs(2),
-        options.clone().disable_statement_logging().connect(),
-    )
-    .await
-    {
-        Ok(connection) => {
-            connection.map_err(SetupError::server("while connecting to PostgreSQL"))?
-        }
-        Err(_) => {
-            return Err(SetupError::Server {
-                doing: "while connecting to PostgreSQL",
-                source: sqlx::Error::PoolTimedOut,
-            });
-        }
-    };
-    let asking = SetupError::server("while checking the database role");
-    if let Some(why) = unfit_because(&mut connection).await.map_err(asking)? {
-        return Err(SetupError::Role {
-            role: options.get_username().to_owned(),
-            why,
-        });
-    }
-    let asking = SetupError::server("while checking row level security");
-    let unprotected: Option<String> = sqlx::query_scalar(
-        "select string_agg(c.oid::regclass::text, ', ') from pg_catalog.pg_class c \
-         where c.relnamespace = (select oid from pg_catalog.pg_namespace where nspname = $1) and c.relkind in ('r', 'p') \
-           and exists (select from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attname = 'tenant_id' and not a.attisdropped) \
-           and not (c.relforcerowsecurity and pg_catalog.row_security_active(c.oid))",
-    )
-    .bind(schema)
-    .fetch_one(&mut connection)
-    .await
-    .map_err(asking)?;
-    // The answer is in; a polite goodbye that fails changes nothing.
-    drop(connection.close().await);
-    match unprotected {
-        Some(tables) => Err(SetupError::Unprotected { tables }),
-        None => Ok(()),
+        let idle = pool.0.connections.num_idle() + pool.warm().len();
+        Some(PoolUse {
+            used: pool.in_use(),
+            idle: idle as u64,
+            max: u64::from(pool.size()),
+        })
     }
 }
 
@@ -304,9 +287,17 @@ mod tests {
     use sqlx::Executor as _;
     use testkit::TestDb;
 
-    use super::Pool;
+    use super::{Arc, Measure, Pool};
 
     static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("tests/it/migrations");
+
+    fn measure() -> Arc<Measure> {
+        Arc::new(Measure::new(
+            "probe",
+            Duration::from_secs(1),
+            kernel::Clock::system(),
+        ))
+    }
 
     #[tokio::test]
     async fn a_begin_whose_second_statement_fails_does_not_poison_the_pool() {
@@ -315,6 +306,7 @@ mod tests {
             database.url("probe_app").parse().unwrap(),
             1,
             Duration::from_secs(1),
+            measure(),
         );
         for _ in 0..3 {
             let failed = pool
@@ -348,6 +340,7 @@ mod tests {
             database.url("probe_app").parse().unwrap(),
             1,
             Duration::from_secs(1),
+            measure(),
         );
         for polls in 1..30 {
             {
@@ -387,6 +380,7 @@ mod tests {
             database.url("probe_app").parse().unwrap(),
             1,
             Duration::from_secs(1),
+            measure(),
         );
         let mut begun = pool.begin("BEGIN".to_owned()).await.unwrap();
         begun

@@ -1,5 +1,7 @@
 //! Reads by one statement: the tenant is set and the rows are read in the same round trip, without a transaction.
 
+use std::panic::Location;
+
 use kernel::{Error, Result, TenantId};
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::{Arguments as _, AssertSqlSafe, Encode, FromRow, Postgres, Type};
@@ -16,16 +18,24 @@ pub struct Read<'a> {
     sql: &'static str,
     arguments: PgArguments,
     problem: Option<sqlx::error::BoxDynError>,
+    statement: &'static Location<'static>,
 }
 
 impl<'a> Read<'a> {
-    pub(crate) fn new(db: &'a Db, tenant_id: TenantId, sql: &'static str) -> Self {
+    /// `statement` is where the caller has it.
+    pub(crate) fn new(
+        db: &'a Db,
+        tenant_id: TenantId,
+        sql: &'static str,
+        statement: &'static Location<'static>,
+    ) -> Self {
         Self {
             db,
             tenant_id,
             sql,
             arguments: PgArguments::default(),
             problem: None,
+            statement,
         }
     }
 
@@ -83,7 +93,10 @@ impl<'a> Read<'a> {
             let mut lease = pool.lease().await.map_err(classify)?;
             let query =
                 sqlx::query_as_with::<_, T, _>(AssertSqlSafe(sql.as_str()), self.arguments.clone());
-            match query.fetch_all(lease.connection()).await {
+            let since = lease.since();
+            let fetched = query.fetch_all(lease.connection()).await;
+            self.db.0.measure.read(since, self.statement);
+            match fetched {
                 Ok(rows) => {
                     pool.keep(lease);
                     return Ok(rows);

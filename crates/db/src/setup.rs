@@ -24,13 +24,11 @@ pub enum SetupError {
         /// What makes the role unfit.
         why: String,
     },
-    /// Tables of tenants that are not protected.
-    #[error(
-        "refusing to run: row level security is not forced on {tables}; call app.protect('<table>') in a migration"
-    )]
+    /// Tables of tenants that are not protected as the catalogue gate demands.
+    #[error("refusing to run, tenants would not be kept apart: {findings}")]
     Unprotected {
-        /// The tables.
-        tables: String,
+        /// Rule, table and problem, as the catalogue gate tells them.
+        findings: String,
     },
     /// A migration cannot be applied.
     #[error("schema {schema}: {what}")]

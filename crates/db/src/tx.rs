@@ -13,6 +13,7 @@ use uuid::Uuid;
 use crate::classify::classify;
 use crate::envelope::{Envelope, Origin};
 use crate::handle::Db;
+use crate::metrics::Held;
 use crate::once::Reservation;
 use crate::pool::Begun;
 
@@ -25,8 +26,13 @@ pub struct Tx {
     tenant_id: TenantId,
     outgoing: Vec<Outgoing>,
     pub(crate) reservation: Option<Reservation>,
-    /// Lasts as long as the transaction, and thereby shows how long a connection was held.
-    _span: Span,
+    _shown: Shown,
+}
+
+/// Lasts as long as the transaction, and thereby shows how long a connection was held: in the trace and in the metrics.
+pub(crate) struct Shown {
+    pub(crate) _span: Span,
+    pub(crate) _held: Held,
 }
 
 struct Outgoing {
@@ -78,7 +84,7 @@ impl Tx {
         ctx: RequestContext,
         tenant_id: TenantId,
         begun: Begun,
-        span: Span,
+        shown: Shown,
     ) -> Self {
         Self {
             begun,
@@ -87,7 +93,7 @@ impl Tx {
             tenant_id,
             outgoing: Vec::new(),
             reservation: None,
-            _span: span,
+            _shown: shown,
         }
     }
 
@@ -228,8 +234,12 @@ impl Tx {
         let Begun {
             transaction,
             permit,
+            ..
         } = self.begun;
-        transaction.commit().await.map_err(classify)?;
+        let since = self.db.0.measure.instant();
+        let committed = transaction.commit().await;
+        self.db.0.measure.committed(since);
+        committed.map_err(classify)?;
         drop(permit);
         if has_events {
             self.db.0.wake.after_commit(&self.db.0.pool);

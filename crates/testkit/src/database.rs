@@ -72,6 +72,7 @@ impl TestDb {
             schema: service.to_owned(),
             pool_max: POOL_MAX,
             acquire_timeout: Duration::from_secs(1),
+            slow_after: Duration::from_secs(1),
             migrate_on_startup: false,
         }
     }

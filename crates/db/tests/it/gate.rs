@@ -1,6 +1,10 @@
 //! The catalogue gate reports every broken protection: each rule has a mutant, made in a transaction that is rolled back.
 
+use std::collections::BTreeSet;
+
+use db::Db;
 use db::gate::{Finding, check};
+use kernel::{Clock, Ids};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 
 use crate::probe::database;
@@ -157,6 +161,51 @@ const MUTANTS: &[(&str, &str, &str)] = &[
         "other.things",
         "create schema other; create table other.things (tenant_id uuid not null); grant select on other.things to probe_app",
     ),
+    (
+        "R8",
+        "probe.copied",
+        "create materialized view probe.copied as select 1 as n; grant select (n) on probe.copied to probe_app",
+    ),
+    (
+        "R9",
+        "probe.events_by_day_2026",
+        "grant select (day) on probe.events_by_day_2026 to probe_app",
+    ),
+    (
+        "R11",
+        "probe.notes_body",
+        "create unique index notes_body on probe.notes (body) include (tenant_id)",
+    ),
+    (
+        "R11",
+        "probe.slugs_pkey",
+        "create table probe.slugs (slug text primary key, tenant_id uuid not null); select app.protect('probe.slugs')",
+    ),
+    (
+        "R14",
+        "probe_app",
+        "grant create on schema probe to probe_app",
+    ),
+    (
+        "R15",
+        "probe_relay",
+        "grant pg_read_all_data to probe_relay",
+    ),
+    (
+        "R16",
+        "probe.notes",
+        "grant references (body) on probe.notes to probe_app",
+    ),
+    (
+        "R18",
+        "other.things",
+        "create schema other; create table other.things (tenant_id uuid not null); grant select (tenant_id) on other.things to probe_app",
+    ),
+    (
+        "R18",
+        "other.peek",
+        "create schema other; create function other.peek() returns int language sql as $$ select 1 $$",
+    ),
 ];
 
 #[tokio::test]
@@ -207,6 +256,41 @@ async fn every_mutant_is_reported() {
         [],
         "every mutation was rolled back"
     );
+}
+
+/// The rules that a process asks of its own tables before it serves.
+const AT_START: [&str; 8] = ["R2", "R3", "R4", "R5", "R6", "R9", "R16", "R17"];
+
+#[tokio::test]
+async fn a_process_refuses_to_start_on_every_mutant_that_its_role_can_see() {
+    let clock = Clock::system();
+    let mut tried = BTreeSet::new();
+    for (rule, object, mutation) in MUTANTS {
+        // `plans` has no tenants, so nothing of it concerns row level security.
+        if !AT_START.contains(rule) || *object == "probe.plans" {
+            continue;
+        }
+        let database = database().await;
+        database
+            .admin()
+            .await
+            .execute(sqlx::raw_sql(AssertSqlSafe((*mutation).to_owned())))
+            .await
+            .unwrap();
+        let started = Db::connect(
+            &database.config(),
+            Ids::random(clock.clone()),
+            clock.clone(),
+        )
+        .await;
+        let refusal = started.err().map(|error| error.chain()).unwrap_or_default();
+        assert!(
+            refusal.contains(&format!("{rule} {object}: ")) && refusal.contains("refusing to run"),
+            "{rule} {mutation}: {refusal}"
+        );
+        tried.insert(*rule);
+    }
+    assert_eq!(tried, BTreeSet::from(AT_START));
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ mod gate;
 mod hazards;
 mod idempotency;
 mod isolation;
+mod metrics;
 mod migrations;
 mod outbox;
 mod pool;

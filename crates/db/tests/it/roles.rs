@@ -1,5 +1,7 @@
 //! A process that could see through row level security does not start.
 
+use std::time::Duration;
+
 use db::{Config, Db};
 use kernel::{Clock, Code, Ids};
 use sqlx::{AssertSqlSafe, Executor as _};
@@ -32,6 +34,29 @@ async fn superuser_and_owner_are_refused_and_the_message_says_what_to_do() {
     let text = refusal(&database, database.url("probe_owner")).await;
     assert!(text.contains("owns tables"), "{text}");
     assert!(!text.contains("testkit"), "no password in {text}");
+}
+
+/// The relay reads every tenant's events by a policy of its own; as another role it would read everything else, too.
+#[tokio::test]
+async fn the_relays_role_is_examined_as_well() {
+    let database = database().await;
+    for (url, problem) in [
+        (database.admin_url(), "is superuser"),
+        (database.url("probe_owner"), "owns tables"),
+    ] {
+        let config = Config {
+            relay_url: url.clone().into(),
+            ..database.config()
+        };
+        let text = connect(&config).await.err().unwrap().chain();
+        assert!(text.contains(problem), "{text}");
+        // The examination at the start does not help when the role is changed later.
+        let relay = db::Outbox::connect(&config).unwrap();
+        let shutdown = runtime::Shutdown::new();
+        let lead = relay.lead(&shutdown);
+        let lead = tokio::time::timeout(Duration::from_millis(300), lead).await;
+        assert!(lead.is_err(), "a relay leads although its role {problem}");
+    }
 }
 
 /// Roles belong to the whole server, so this one has its own name and nothing else uses it.
@@ -71,6 +96,17 @@ async fn a_member_of_a_bypassing_role_is_refused_also_when_it_becomes_one_later(
     let text = refusal(&database, database.url(&name)).await;
     assert!(
         text.contains("has BYPASSRLS through probe_definer"),
+        "{text}"
+    );
+    // The roles of PostgreSQL itself own nothing and bypass nothing, and yet read all that is global, or run programs.
+    let exchange = format!("revoke probe_definer from {name}; grant pg_read_all_data to {name}");
+    admin
+        .execute(sqlx::raw_sql(AssertSqlSafe(exchange)))
+        .await
+        .unwrap();
+    let text = refusal(&database, database.url(&name)).await;
+    assert!(
+        text.contains("has the rights of pg_read_all_data"),
         "{text}"
     );
     db.close().await;
