@@ -94,6 +94,12 @@ impl Worker {
             response
         });
         self.dress(&mut response, &arrival, origin, &story);
+        // A server that ends tells its clients to take the next request elsewhere.
+        if self.shared.process.shutdown.is_begun() || is_last(&request) {
+            response
+                .head_mut()
+                .set_connection_type(actix_http::ConnectionType::Close);
+        }
         self.log(&request, &arrival, &story, response.status());
         compress::shrink(request.headers(), response)
     }
@@ -177,7 +183,6 @@ impl Worker {
         story: &Story,
     ) {
         let status = response.status();
-        let closes = self.shared.process.shutdown.is_begun();
         let headers = response.headers_mut();
         let id = HeaderValue::from_str(&arrival.request_id).expect("request ids are visible ASCII");
         headers.insert(header::HeaderName::from_static("x-request-id"), id);
@@ -185,12 +190,6 @@ impl Worker {
             limits::dress(headers, verdict);
         }
         self.shared.browsers.dress(headers, origin, status);
-        // A server that ends tells its clients to take the next request elsewhere.
-        if closes {
-            response
-                .head_mut()
-                .set_connection_type(actix_http::ConnectionType::Close);
-        }
     }
 
     fn log(&self, request: &Request, arrival: &Arrival, story: &Story, status: StatusCode) {
@@ -262,6 +261,13 @@ impl Worker {
             }
         }
     }
+}
+
+/// Whether nothing after this request may be read as another one: the client said so, or it asked for a tunnel that it does not get.
+fn is_last(request: &Request) -> bool {
+    request.head().connection_type() != actix_http::ConnectionType::KeepAlive
+        || request.method() == HttpMethod::CONNECT
+        || request.headers().contains_key(header::UPGRADE)
 }
 
 /// Methods of the outside world become one label, or a stranger could fill the memory with labels.
