@@ -9,6 +9,7 @@
 
 mod extent;
 mod fleet;
+pub mod load;
 mod gates;
 mod platform;
 

@@ -166,6 +166,7 @@ impl Call<'_> {
         let answer = upstream
             .unary(self.method, forward, Bytes::from(bound.message))
             .await?;
+        fail::fail_point!("gateway.before_answer");
         let replayed = answer.metadata().contains_key(rpc::metadata::REPLAYED);
         Ok(self.success(answer.get_ref(), bound.selection.as_ref(), replayed))
     }

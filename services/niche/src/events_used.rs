@@ -16,7 +16,7 @@ pub fn imports_queue() -> Queue {
         .handler_timeout(Duration::from_secs(120))
 }
 
-/// Soon at first, because a lease that a dead worker left runs out after a minute; then for seven hours, which an outage may last.
+/// Soon at first, because a lease that a dead worker left runs out after twenty seconds; then for seven hours, which an outage may last.
 fn ladder() -> Ladder {
     Ladder::of([5, 15, 30, 60, 300, 900, 3_600, 21_600].map(Duration::from_secs))
 }

@@ -1,3 +1,7 @@
 //! Nothing is lost and nothing happens twice, whatever process dies at whatever moment.
 
+mod binaries;
+mod kills;
+mod points;
+mod reckoning;
 mod start_up;

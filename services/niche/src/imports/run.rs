@@ -30,8 +30,9 @@ const RANGE_BYTES: u64 = 1024 * 1024;
 const HEADER_BYTES_MAX: u64 = 64 * 1024;
 /// Batches that wait to be written; with the ones in both hands four in all.
 const BATCHES_WAITING: usize = 2;
-/// How long an import stays with a worker that says nothing. A batch lengthens it and takes a fraction of a second.
-const LEASE: TimeDelta = TimeDelta::seconds(60);
+/// How long an import stays with a worker that says nothing. A batch lengthens it and takes a fraction of a second. Who comes too early finds it
+/// taken, who comes too late finds that nothing of his is written, so this is only how long an import rests after its worker died.
+const LEASE: TimeDelta = TimeDelta::seconds(20);
 /// Errors that are kept of one import; the others are counted.
 pub const ERRORS_KEPT_MAX: i32 = 10_000;
 
@@ -299,6 +300,7 @@ impl Job<'_> {
                 Some(true) => return Ok(Some(Outcome::Ended(End::Cancelled))),
                 Some(false) => {}
             }
+            fail::fail_point!("import.between_batches");
             written += 1;
             if written >= slice.batches
                 || self.app.clock.instant().saturating_duration_since(started) >= slice.time
