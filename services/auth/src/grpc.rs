@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use futures::Stream;
-use kernel::{Error, Locale, Principal, Result, TenantId, UserId, Violation};
+use kernel::{
+    Error, ErrorCode, Locale, Principal, RequestContext, Result, TenantId, UserId, Violation,
+};
 use proto::auth::v1 as pb;
 use proto::auth::v1::access_service_server::AccessService;
 use proto::auth::v1::session_service_server::SessionService;
@@ -218,6 +220,7 @@ impl AccessService for Api {
             request,
             |ctx, input: pb::ProvisionTenantRequest| async move {
                 let access = access_from_proto(input.access)?;
+                require_own_tenant(&ctx, &access)?;
                 let owner =
                     owner_from_proto(input.owner_user_id, input.owner_email, input.owner_name)?;
                 let user_id = tenants::provision(&app, &ctx, &access, owner).await?;
@@ -238,12 +241,26 @@ impl AccessService for Api {
         rpc::unary(
             request,
             |ctx, input: pb::ApplyTenantAccessRequest| async move {
-                tenants::apply_access(&app, &ctx, &access_from_proto(input.access)?).await?;
+                let access = access_from_proto(input.access)?;
+                require_own_tenant(&ctx, &access)?;
+                tenants::apply_access(&app, &ctx, &access).await?;
                 Ok(pb::ApplyTenantAccessResponse {})
             },
         )
         .await
     }
+}
+
+/// The signed token says in which tenant the caller works; what the message says must be the same.
+fn require_own_tenant(ctx: &RequestContext, access: &TenantAccess) -> Result<()> {
+    if ctx.tenant_id() == Some(access.tenant_id) {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorCode::TenantMismatch,
+        "auth.other_tenant_named",
+        "the message speaks of another tenant than the caller works in",
+    ))
 }
 
 struct Watch {

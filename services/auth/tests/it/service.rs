@@ -198,15 +198,14 @@ impl Service {
         email: Option<&str>,
     ) -> Answer<String> {
         let (mut client, peer) = self.access_of("tenant");
+        let ctx = in_tenant_of(&access);
         let message = pb::ProvisionTenantRequest {
             access: Some(access),
             owner_user_id: owner.map(|id| id.to_string()),
             owner_email: email.map(str::to_owned),
             owner_name: email.map(|_| "Olga Owner".to_owned()),
         };
-        let answer = client
-            .provision_tenant(peer.request(&anyone(), message))
-            .await;
+        let answer = client.provision_tenant(peer.request(&ctx, message)).await;
         answer
             .map(|answer| answer.into_inner().owner_user_id)
             .map_err(rpc::from_status)
@@ -214,11 +213,12 @@ impl Service {
 
     pub async fn apply(&self, access: pb::TenantAccess) -> Answer<()> {
         let (mut client, peer) = self.access_of("tenant");
+        let ctx = in_tenant_of(&access);
         let message = pb::ApplyTenantAccessRequest {
             access: Some(access),
         };
         client
-            .apply_tenant_access(peer.request(&anyone(), message))
+            .apply_tenant_access(peer.request(&ctx, message))
             .await
             .map(drop)
             .map_err(rpc::from_status)
@@ -434,6 +434,15 @@ pub fn access(tenant_id: TenantId, version: i64, status: &str) -> pb::TenantAcce
 pub fn told<T: std::fmt::Debug>(answer: Answer<T>) -> (String, String) {
     let error = answer.expect_err("this must be refused");
     (error.error_code().to_string(), error.reason().to_owned())
+}
+
+/// The tenant service at work in the tenant that a message speaks of.
+fn in_tenant_of(access: &pb::TenantAccess) -> RequestContext {
+    let tenant_id = access.tenant_id.parse().unwrap();
+    testkit::context()
+        .internal("tenant")
+        .tenant(tenant_id)
+        .build()
 }
 
 pub fn anyone() -> RequestContext {

@@ -168,3 +168,32 @@ async fn who_cannot_be_an_owner_is_refused() {
         "a refused command leaves nothing"
     );
 }
+
+#[tokio::test]
+async fn a_message_about_another_tenant_than_the_caller_works_in_changes_nothing() {
+    let service = Service::start().await;
+    let owner = service.sign_up(ANA).await;
+    let tenant_id = service.tenant_of(owner, 0xb0b).await;
+    let (mut client, peer) = service.access_of("tenant");
+    for ctx in [
+        crate::service::anyone(),
+        testkit::context()
+            .internal("tenant")
+            .tenant(testkit::TENANT_A)
+            .build(),
+    ] {
+        let message = proto::auth::v1::ApplyTenantAccessRequest {
+            access: Some(access(tenant_id, 9, "suspended")),
+        };
+        let answer = client
+            .apply_tenant_access(peer.request(&ctx, message))
+            .await;
+        let answer = answer.map(drop).map_err(rpc::from_status);
+        let refused = (
+            "TENANT_MISMATCH".to_owned(),
+            "auth.other_tenant_named".to_owned(),
+        );
+        assert_eq!(told(answer), refused);
+    }
+    service.apply(access(tenant_id, 2, "active")).await.unwrap();
+}
