@@ -285,6 +285,10 @@ fn decode(part: &str) -> Result<Vec<u8>> {
 }
 
 fn parse<T: DeserializeOwned>(claims: &[u8]) -> Result<T> {
+    // The derived readers would also take a list of the claims' values, which is no JWT.
+    if claims.first() != Some(&b'{') {
+        return Err(refuse("its claims are no object"));
+    }
     serde_json::from_slice(claims)
         .map_err(|_| refuse("a claim is missing, unknown or of another type"))
 }

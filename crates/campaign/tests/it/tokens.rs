@@ -1,1 +1,11 @@
-//! TODO
+//! Tokens: what is forged opens nothing, what is refreshed does not fork, what is revoked is dead.
+
+mod context_forgeries;
+mod endings;
+mod forgeries;
+mod refresh;
+mod rest;
+mod scene;
+mod service;
+mod services;
+mod workshop;
