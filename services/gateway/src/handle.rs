@@ -23,7 +23,8 @@ use crate::intake;
 use crate::limits::{self, Limits};
 use crate::pages::Pages;
 use crate::problem::{self, About};
-use crate::routes::{Found, Method, Verb, table};
+use crate::routes::{Answer, Found, Method, Verb, table};
+use crate::seats::Seats;
 use crate::upstream::Upstreams;
 
 /// What all threads share.
@@ -32,6 +33,7 @@ pub struct Shared {
     pub process: Process,
     pub authn: Arc<Authn>,
     pub limits: Limits,
+    pub seats: Seats,
     pub browsers: Browsers,
     pub pages: Pages,
     pub durations: Histogram<f64>,
@@ -118,6 +120,13 @@ impl Worker {
         let allow = match found {
             Found::Method(method, captures) => {
                 story.method = Some(method);
+                // Streams last, so the services bound them themselves.
+                let is_brief =
+                    !method.streams_in && matches!(method.answer, Answer::Json | Answer::Raw);
+                let _seat = match is_brief {
+                    true => self.shared.seats.take(method.policy.owner)?,
+                    false => None,
+                };
                 let call = Call {
                     worker: self,
                     method,

@@ -24,6 +24,7 @@ pub mod openapi;
 mod pages;
 pub mod problem;
 pub mod routes;
+mod seats;
 mod server;
 pub mod shape;
 mod streams;
@@ -45,6 +46,7 @@ pub use config::Config;
 use authn::Authn;
 use handle::Shared;
 use limits::Limits;
+use seats::{SEATS, Seats};
 use upstream::Links;
 
 /// The binary's `serve`: reads the environment, binds the port, runs.
@@ -87,7 +89,9 @@ pub async fn run(
         .with_boundaries(LATENCY_BUCKETS_S.to_vec())
         .with_description("time from a request's head to its answer's head")
         .build();
+    let services = config.upstreams.all().map(|(name, _)| name);
     let shared = Shared {
+        seats: Seats::new(services, SEATS),
         limits: Limits::new(
             cache.rate_limiter(config.replicas),
             config.rate_limit_factor,
