@@ -1,25 +1,36 @@
 //! `cargo xtask bench`: the figures that the architecture promises, measured in one run and printed as one table.
 //!
 //! It starts a release build of `stack` on a database of its own beside whatever runs already, and speaks to it as a stranger does.
-//! The platform's cost is the processor time of its process, of PostgreSQL's backends for that database and of Redis, as the kernel counts it:
+//! The cost of a request is the processor time of the platform's process, of PostgreSQL, of Redis and of RabbitMQ, as the kernel counts it:
 //! other programs on the machine make a run longer, but hardly dearer. The load generator is not counted.
+//! References (PostgreSQL alone, a server of Node and Fastify) are measured in the same run, round by round in turn with the platform.
 
+mod creates;
+mod crowd;
 mod database;
+mod fastify;
 mod http;
 mod imports;
+mod library;
+mod load;
+mod overload;
+mod pgbench;
 mod platform;
 mod process;
 mod reads;
 mod resident;
+mod search;
 mod table;
+mod tokens;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use platform::{Platform, Surroundings};
+use resident::Resident;
 use table::Table;
 
 /// Starts that are measured; the middle one counts.
@@ -27,21 +38,49 @@ const STARTS: usize = 3;
 /// How long the platform is left alone before its memory is read.
 const IDLE: Duration = Duration::from_secs(5);
 
+/// A part of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Section {
+    /// Cold start and idle memory.
+    Start,
+    /// Reads and lists, beside PostgreSQL alone and Fastify.
+    Reads,
+    /// Records created, and what follows from it later.
+    Creates,
+    /// An import, and reads meanwhile.
+    Import,
+    /// Ten tenants against ten thousand.
+    Tenants,
+    /// Search in 100,000 records, and the recall of vectors.
+    Search,
+    /// Three times as many requests as can be served.
+    Overload,
+}
+
 /// How much is measured.
 #[derive(Args)]
 pub struct Extent {
-    /// Rounds of reads; the middle one counts.
-    #[arg(long, default_value_t = 5)]
-    rounds: usize,
-    /// Reads in each round.
-    #[arg(long, default_value_t = 10_000)]
-    requests: usize,
-    /// Connections that read at the same time.
+    /// Rounds of everything that is measured in rounds; the middle one counts. 5 unless told, 2 when quick.
+    #[arg(long)]
+    rounds: Option<usize>,
+    /// Requests in each round. 10,000 unless told, 3,000 when quick.
+    #[arg(long)]
+    requests: Option<usize>,
+    /// Connections that ask at the same time.
     #[arg(long, default_value_t = 8)]
     connections: usize,
-    /// Records to import; 0 leaves the import out.
-    #[arg(long, default_value_t = 20_000)]
-    records: usize,
+    /// Records to import. 20,000 unless told, 5,000 when quick.
+    #[arg(long)]
+    records: Option<usize>,
+    /// Few rounds and small sets: shows that everything works, not how fast.
+    #[arg(long)]
+    quick: bool,
+    /// Only these sections, for example `--only reads,search`.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    only: Vec<Section>,
+    /// Reach PostgreSQL by TCP although it has a Unix socket.
+    #[arg(long)]
+    tcp: bool,
     /// Take `target/release/stack` as it is instead of building it.
     #[arg(long)]
     built: bool,
@@ -50,55 +89,145 @@ pub struct Extent {
     stay: bool,
 }
 
+impl Extent {
+    fn wants(&self, section: Section) -> bool {
+        self.only.is_empty() || self.only.contains(&section)
+    }
+
+    fn rounds(&self) -> usize {
+        self.rounds.unwrap_or(if self.quick { 2 } else { 5 })
+    }
+
+    fn requests(&self) -> usize {
+        self.requests.unwrap_or(self.pick(3_000, 10_000))
+    }
+
+    fn pick(&self, quick: usize, full: usize) -> usize {
+        if self.quick { quick } else { full }
+    }
+}
+
+/// What every section works with.
+struct Bench<'b> {
+    surroundings: &'b Surroundings,
+    extent: &'b Extent,
+    resident: Resident,
+    table: Table,
+}
+
 /// Measures everything and prints the table.
 pub fn run(root: &Path, extent: &Extent) -> Result<()> {
-    let surroundings = Surroundings::prepare(root, extent.built)?;
+    let surroundings = Surroundings::prepare(root, extent.built, extent.tcp)?;
     let mut table = Table::new(&platform::machine());
     // The first start prepares the database and is not measured.
-    Platform::start(&surroundings)?.0.stop()?;
-    let mut starts = Vec::new();
-    for _ in 1..STARTS {
-        let (platform, took) = Platform::start(&surroundings)?;
-        platform.stop()?;
-        starts.push(took.as_secs_f64() * 1e3);
+    Platform::start(&surroundings, &[])?.0.stop()?;
+    if extent.wants(Section::Start) {
+        starts(&surroundings, &mut table)?;
     }
-    let (platform, took) = Platform::start(&surroundings)?;
-    starts.push(took.as_secs_f64() * 1e3);
-    table.row(
-        "cold start, database prepared",
-        format!("{:.0} ms", middle(&mut starts)),
-        "<= 2,000 ms",
-    );
-    pause(IDLE);
-    let resident_bytes = process::resident_bytes(platform.pid())?;
-    table.row(
-        "resident memory when idle",
-        format!("{:.0} MiB", resident_bytes as f64 / 1_048_576.0),
-        "<= 200 MiB",
-    );
-
-    let resident = resident::settle(&surroundings)?;
-    reads::measure(&surroundings, &platform, &resident, extent, &mut table)?;
-    if extent.records > 0 {
-        imports::measure(&resident, extent.records, &mut table)?;
-    }
-    if extent.stay {
-        crate::tree::say(&format!(
-            "process {} answers at {}; Enter ends it",
-            platform.pid(),
-            surroundings.address
-        ));
-        std::io::stdin().read_line(&mut String::new())?;
-    }
-    platform.stop()?;
+    let platform = Platform::start(&surroundings, &[])?.0;
+    let mut bench = Bench {
+        surroundings: &surroundings,
+        extent,
+        resident: resident::settle(&surroundings)?,
+        table,
+    };
+    let measured = bench.sections(platform);
+    // What was measured before something failed is told too.
+    bench.table.print()?;
     surroundings.discard()?;
-    table.print()
+    measured
+}
+
+impl Bench<'_> {
+    fn sections(&mut self, mut platform: Platform) -> Result<()> {
+        let wants = |section| self.extent.wants(section);
+        let [reads, creates, import, tenants, search, overload] = [
+            Section::Reads,
+            Section::Creates,
+            Section::Import,
+            Section::Tenants,
+            Section::Search,
+            Section::Overload,
+        ]
+        .map(wants);
+        if reads {
+            reads::measure(self, &platform)?;
+        }
+        if creates {
+            platform = creates::measure(self, platform)?;
+        }
+        if overload {
+            overload::measure(self)?;
+        }
+        if tenants {
+            platform = crowd::measure(self, platform)?;
+        }
+        if import {
+            imports::measure(self)?;
+        }
+        if search {
+            search::measure(self)?;
+        }
+        if self.extent.stay {
+            crate::tree::say(&format!(
+                "process {} answers at {}; Enter ends it",
+                platform.pid(),
+                self.surroundings.address
+            ));
+            std::io::stdin().read_line(&mut String::new())?;
+        }
+        platform.stop()
+    }
+
+    /// Loads until the caches are full and the plans of statements are made.
+    fn warm_up(&self, requests: &[Vec<u8>]) -> Result<()> {
+        let count = self.extent.pick(1_000, 5_000);
+        load::closed(
+            &self.surroundings.address,
+            requests,
+            (count, self.extent.connections),
+            200,
+        )?;
+        Ok(())
+    }
+}
+
+fn starts(surroundings: &Surroundings, table: &mut Table) -> Result<()> {
+    let mut times = Vec::new();
+    let mut memory = Vec::new();
+    for _ in 0..STARTS {
+        let (platform, took) = Platform::start(surroundings, &[])?;
+        times.push(took.as_secs_f64() * 1e3);
+        pause(IDLE);
+        memory.push(process::resident_bytes(platform.pid())? as f64 / 1_048_576.0);
+        platform.stop()?;
+    }
+    let start = middle(&mut times);
+    table.goal(
+        "cold start, database prepared",
+        format!("{start:.0} ms"),
+        "<= 2,000 ms",
+        start <= 2_000.0,
+    );
+    let idle = middle(&mut memory);
+    table.goal(
+        "resident memory when idle",
+        format!("{idle:.0} MiB"),
+        "<= 200 MiB",
+        idle <= 200.0,
+    );
+    Ok(())
 }
 
 /// The median.
 fn middle(values: &mut [f64]) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
+}
+
+/// The median of a figure of each round.
+fn middle_of<T>(rounds: &[T], figure: impl Fn(&T) -> f64) -> f64 {
+    middle(&mut rounds.iter().map(figure).collect::<Vec<_>>())
 }
 
 #[expect(

@@ -42,6 +42,32 @@ pub(super) fn last_statement(admin_url: &str, role: &str, part: &str) -> Result<
     })
 }
 
+/// Runs statements in a database as the administrator, whom row-level security does not bind.
+pub(super) fn run(admin_url: &str, database: &str, statements: &str) -> Result<()> {
+    block_on(async {
+        let mut connection = open(admin_url, database).await?;
+        connection
+            .execute(sqlx::raw_sql(AssertSqlSafe(statements)))
+            .await?;
+        Ok(connection.close().await?)
+    })
+}
+
+/// The rows of a query without parameters.
+pub(super) fn rows<T>(admin_url: &str, database: &str, query: &str) -> Result<Vec<T>>
+where
+    T: for<'r> sqlx::FromRow<'r, sqlx::postgres::PgRow> + Send + Unpin,
+{
+    block_on(async {
+        let mut connection = open(admin_url, database).await?;
+        let rows = sqlx::query_as(AssertSqlSafe(query))
+            .fetch_all(&mut connection)
+            .await?;
+        connection.close().await?;
+        Ok(rows)
+    })
+}
+
 fn execute(admin_url: &str, statement: &str) -> Result<()> {
     block_on(async {
         let mut connection = connect(admin_url).await?;
@@ -53,16 +79,20 @@ fn execute(admin_url: &str, statement: &str) -> Result<()> {
 }
 
 async fn connect(admin_url: &str) -> Result<PgConnection> {
-    let options = PgConnectOptions::from_str(admin_url)
-        .context("TENANTRY_ADMIN_DB_URL is no PostgreSQL address")?;
+    open(admin_url, "postgres").await
+}
+
+/// A connection to one of the server's databases.
+pub(super) async fn open(url: &str, database: &str) -> Result<PgConnection> {
+    let options = PgConnectOptions::from_str(url).context("no PostgreSQL address")?;
     options
-        .database("postgres")
+        .database(database)
         .connect()
         .await
         .context("cannot reach PostgreSQL; start it with `./dev infra`")
 }
 
-fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+pub(super) fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?

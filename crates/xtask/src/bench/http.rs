@@ -37,31 +37,19 @@ impl Connection {
     pub(super) fn exchange(&mut self, request: &[u8]) -> Result<Answer> {
         self.stream.write_all(request)?;
         self.buffer.clear();
-        let head_ends = loop {
-            if let Some(at) = find(&self.buffer, b"\r\n\r\n") {
-                break at + 4;
+        let head = loop {
+            if let Some(head) = Head::read(&self.buffer)? {
+                break head;
             }
             self.fill()?;
         };
-        let head = std::str::from_utf8(&self.buffer[..head_ends])
-            .context("the head of an answer is not text")?;
-        let status = head
-            .get(9..12)
-            .and_then(|digits| digits.parse().ok())
-            .context("no status line")?;
-        let length: Option<usize> =
-            header(head, "content-length").and_then(|text| text.parse().ok());
-        let length = match (length, status) {
-            (Some(length), _) => length,
-            (None, 204 | 304) => 0,
-            (None, _) => bail!("an answer without a length: {head}"),
-        };
-        while self.buffer.len() < head_ends + length {
+        let ends = head.bytes + head.body_bytes;
+        while self.buffer.len() < ends {
             self.fill()?;
         }
         Ok(Answer {
-            status,
-            body: self.buffer[head_ends..head_ends + length].to_vec(),
+            status: head.status,
+            body: self.buffer[head.bytes..ends].to_vec(),
         })
     }
 
@@ -73,6 +61,43 @@ impl Connection {
         }
         self.buffer.extend_from_slice(&part[..count]);
         Ok(())
+    }
+}
+
+/// The head of an answer.
+#[derive(Clone, Copy)]
+pub(super) struct Head {
+    pub(super) status: u16,
+    pub(super) has_retry_after: bool,
+    /// How long it is itself, and how long the body after it.
+    pub(super) bytes: usize,
+    pub(super) body_bytes: usize,
+}
+
+impl Head {
+    /// Reads it; nothing while it is not complete.
+    pub(super) fn read(buffer: &[u8]) -> Result<Option<Self>> {
+        let Some(at) = find(buffer, b"\r\n\r\n") else {
+            return Ok(None);
+        };
+        let text =
+            std::str::from_utf8(&buffer[..at]).context("the head of an answer is not text")?;
+        let status = text
+            .get(9..12)
+            .and_then(|digits| digits.parse().ok())
+            .context("no status line")?;
+        let length = header(text, "content-length").and_then(|text| text.parse().ok());
+        let body_bytes = match (length, status) {
+            (Some(length), _) => length,
+            (None, 204 | 304) => 0,
+            (None, _) => bail!("an answer without a length: {text}"),
+        };
+        Ok(Some(Self {
+            status,
+            has_retry_after: header(text, "retry-after").is_some(),
+            bytes: at + 4,
+            body_bytes,
+        }))
     }
 }
 

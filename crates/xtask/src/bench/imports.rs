@@ -5,9 +5,9 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 
 use super::http::Caller;
-use super::resident::{Resident, text};
-use super::table::Table;
-use super::{now, patiently};
+use super::load::{self, Pace, percentile_ms};
+use super::resident::text;
+use super::{Bench, now, patiently, reads};
 
 const PATIENCE: Duration = Duration::from_secs(600);
 /// Short beside the seconds that an import takes.
@@ -20,11 +20,96 @@ const WORDS: [&str; 16] = [
     "network", "parser", "storage", "remote", "secure", "terminal", "editor",
 ];
 
-/// Imports, waits for the index, and puts both into the table.
-pub(super) fn measure(resident: &Resident, records: usize, table: &mut Table) -> Result<()> {
-    let caller = resident.caller()?;
+/// Reads per second while nothing else and while an import happens: an ordinary load, far below the peak.
+const READS_PER_SECOND: f64 = 500.0;
+const READERS: usize = 16;
+
+/// Imports alone and beside reads, each time until the index has caught up, and tells what the reads took.
+pub(super) fn measure(bench: &mut Bench<'_>) -> Result<()> {
+    let records = bench
+        .extent
+        .records
+        .unwrap_or(bench.extent.pick(5_000, 20_000));
+    let requests = reads::prepare(bench)?;
+    bench.warm_up(&requests)?;
+    let address = bench.surroundings.address.clone();
+    // The whole import and a part of the indexing that follows.
+    let lasts = Duration::from_secs(bench.extent.pick(3, 10) as u64);
+    let pace = Pace {
+        per_second: READS_PER_SECOND,
+        lasts,
+        connections: READERS,
+    };
+    let quiet = tail_ms(&address, &requests, pace)?;
+    let first = import(bench, "alone", records)?;
+    let (busy, second) = std::thread::scope(|scope| {
+        let reading = scope.spawn(|| tail_ms(&address, &requests, pace));
+        let imported = import(bench, "beside", records);
+        (reading.join().expect("reading does not panic"), imported)
+    });
+    let (busy, second) = (busy?, second?);
+    bench.table.goal(
+        "import: validated records per second",
+        format!("{:.0}", first.per_second),
+        ">= 3,000",
+        first.per_second >= 3_000.0,
+    );
+    bench.table.row(
+        &format!("  beside {READS_PER_SECOND:.0} reads per second"),
+        format!("{:.0}", second.per_second),
+        "",
+    );
+    bench.table.row(
+        "index: documents per second with their embeddings, from the upload on",
+        format!("{:.0}", first.indexed_per_second),
+        "",
+    );
+    bench.table.row(
+        "  the index was complete after the import by",
+        format!("{:.1} s", first.behind.as_secs_f64()),
+        "",
+    );
+    let ratio = busy.1 / quiet.1;
+    bench.table.goal(
+        &format!(
+            "import: 99th percentile of {READS_PER_SECOND:.0} reads per second, against without"
+        ),
+        format!("{ratio:.2} ({:.2} / {:.2} ms)", busy.1, quiet.1),
+        "<= 2.00",
+        ratio <= 2.0,
+    );
+    bench.table.row(
+        "  their medians",
+        format!("{:.2} / {:.2} ms", busy.0, quiet.0),
+        "",
+    );
+    Ok(())
+}
+
+/// Median and 99th percentile of reads at a pace, from when each was due.
+fn tail_ms(address: &str, requests: &[Vec<u8>], pace: Pace) -> Result<(f64, f64)> {
+    let told = load::open(address, requests, pace)?;
+    ensure!(
+        told.iter().all(|answer| answer.status == 200),
+        "a read was refused"
+    );
+    let mut times: Vec<_> = told.iter().map(|answer| answer.since_due).collect();
+    times.sort_unstable();
+    Ok((percentile_ms(&times, 0.5), percentile_ms(&times, 0.99)))
+}
+
+/// How an import went.
+struct Import {
+    per_second: f64,
+    indexed_per_second: f64,
+    /// How long the index needed after the import was done.
+    behind: Duration,
+}
+
+fn import(bench: &Bench<'_>, name: &str, records: usize) -> Result<Import> {
+    let caller = bench.resident.caller()?;
     let known = documents(&caller)?.0;
-    let csv = packages(records);
+    let csv = packages(name, records);
     let started = now();
     let import = caller.upload(
         "/v1/niches/software-catalog/packages/imports",
@@ -49,30 +134,17 @@ pub(super) fn measure(resident: &Resident, records: usize, table: &mut Table) ->
         created == records as u64,
         "{created} of {records} records were created: {import}"
     );
-    table.row(
-        "import: validated records per second",
-        format!("{:.0}", records as f64 / imported.as_secs_f64()),
-        ">= 3,000",
-    );
     let wanted = known + created;
     let caught_up = patiently(PATIENCE, STEP, || {
         let (documents, pending) = documents(&caller)?;
         Ok((documents >= wanted && pending == 0).then_some(()))
     })?;
     caught_up.context("the index did not catch up")?;
-    let rate = records as f64 / started.elapsed().as_secs_f64();
-    table.row(
-        "index: documents per second with their embeddings, from the upload on",
-        format!("{rate:.0}"),
-        "",
-    );
-    let behind = started.elapsed() - imported;
-    table.row(
-        "  the index was complete after the import by",
-        format!("{:.1} s", behind.as_secs_f64()),
-        "",
-    );
-    Ok(())
+    Ok(Import {
+        per_second: records as f64 / imported.as_secs_f64(),
+        indexed_per_second: records as f64 / started.elapsed().as_secs_f64(),
+        behind: started.elapsed() - imported,
+    })
 }
 
 /// Documents in the index, and embeddings that are still to be made.
@@ -88,14 +160,14 @@ fn documents(caller: &Caller) -> Result<(u64, u64)> {
 }
 
 /// The same packages in every run.
-fn packages(count: usize) -> String {
+fn packages(name: &str, count: usize) -> String {
     let mut csv = String::from(
         "Package,Version,Section,Priority,Architecture,Installed-Size,Homepage,Maintainer,Summary\n",
     );
     for n in 0..count {
         let word = |step: usize| WORDS[(n / step + n) % WORDS.len()];
         csv.push_str(&format!(
-            "{}-{}-{n},{}.{}-1,{},optional,amd64,{},https://example.org/{n},Team {} <team@example.org>,\"{} {} for the {} {}, number {n}\"\n",
+            "{name}-{}-{}-{n},{}.{}-1,{},optional,amd64,{},https://example.org/{n},Team {} <team@example.org>,\"{} {} for the {} {}, number {n}\"\n",
             word(1), word(3), n % 9, n % 17, SECTIONS[n % SECTIONS.len()], 20 + n % 4000, n % 50, word(5), word(7), word(11), word(13),
         ));
     }
@@ -108,13 +180,13 @@ mod tests {
 
     #[test]
     fn packages_are_many_different_and_the_same_each_time() {
-        let csv = packages(1000);
+        let csv = packages("a", 1000);
         let names: std::collections::BTreeSet<_> = csv
             .lines()
             .skip(1)
             .filter_map(|line| line.split(',').next())
             .collect();
         assert_eq!(names.len(), 1000);
-        assert_eq!(csv, packages(1000));
+        assert_eq!(csv, packages("a", 1000));
     }
 }

@@ -10,10 +10,13 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 use tempfile::TempDir;
 
+use super::process::family_seconds;
 use super::{database, http, now, patiently};
 
 /// The database of a run.
 pub(super) const DATABASE: &str = "tenantry_bench";
+/// Longer than any pause of a run without the broker.
+const QUEUES_EXPIRE_MS: u32 = 300_000;
 /// Migrations of an empty database on a busy machine.
 const START_PATIENCE: Duration = Duration::from_secs(120);
 /// The drain of a process takes 25 seconds at most.
@@ -26,6 +29,7 @@ pub(super) struct Surroundings {
     root: PathBuf,
     settings: BTreeMap<String, String>,
     admin_url: String,
+    postmaster: u32,
     folder: TempDir,
     /// Where the platform answers, `host:port`.
     pub(super) address: String,
@@ -33,7 +37,7 @@ pub(super) struct Surroundings {
 
 impl Surroundings {
     /// Builds the platform unless that is done, starts the servers and creates the database.
-    pub(super) fn prepare(root: &Path, is_built: bool) -> Result<Self> {
+    pub(super) fn prepare(root: &Path, is_built: bool, by_tcp: bool) -> Result<Self> {
         if !is_built {
             crate::tree::say("building the platform (release)");
             run(
@@ -50,14 +54,24 @@ impl Surroundings {
             .get("TENANTRY_ADMIN_DB_URL")
             .context("TENANTRY_ADMIN_DB_URL is not in .dev/env")?
             .clone();
+        if !by_tcp {
+            by_socket(&mut settings, &root.join(".dev/postgres"));
+        }
         let below = |name: &str| folder.path().join(name).display().to_string();
+        let key = below("signing.pem");
+        let kind = ["genpkey", "-quiet", "-algorithm", "RSA", "-pkeyopt"];
+        let out = ["rsa_keygen_bits:2048", "-out", &key];
+        run(root, "openssl", &[&kind[..], &out[..]].concat())?;
         for (name, value) in [
             ("S3_DATA_DIR", below("objects")),
             ("MAIL_DIR", below("mail")),
-            ("AMQP_PREFIX", "bench.".to_owned()),
-            ("REDIS_PREFIX", "bench:".to_owned()),
-            // What is measured is the work of a request, not its refusal. Not more, or leased permits grow back at once and Redis is asked each time.
-            ("GATEWAY_RATE_LIMIT_FACTOR", "2000".to_owned()),
+            ("AUTH_SIGNING_KEY_FILE", key.clone()),
+            // Of this run alone, and forgotten by the broker soon after it, however it ends.
+            ("AMQP_PREFIX", format!("bench{}.", std::process::id())),
+            ("AMQP_QUEUES_EXPIRE_MS", QUEUES_EXPIRE_MS.to_string()),
+            ("REDIS_PREFIX", format!("bench{}:", std::process::id())),
+            // What is measured is the work of a request, not its refusal.
+            ("GATEWAY_RATE_LIMIT_FACTOR", "5000".to_owned()),
         ] {
             settings.insert(name.to_owned(), value);
         }
@@ -67,6 +81,7 @@ impl Surroundings {
             root: root.to_path_buf(),
             settings,
             admin_url,
+            postmaster: first_number(&root.join(".dev/postgres/data/postmaster.pid"))?,
             folder,
             address: format!("127.0.0.1:{http}"),
         })
@@ -106,11 +121,78 @@ impl Surroundings {
             .collect()
     }
 
-    /// The process of Redis.
-    pub(super) fn redis_pid(&self) -> Result<u32> {
-        let text = fs::read_to_string(self.root.join(".dev/redis/redis.pid"))
-            .context(".dev/redis/redis.pid")?;
-        Ok(text.trim().parse()?)
+    /// Where the key lies that signs access tokens.
+    pub(super) fn signing_key(&self) -> PathBuf {
+        self.folder.path().join("signing.pem")
+    }
+
+    /// The repository.
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The processes that work for a request, beside the one that answers it.
+    pub(super) fn servers(&self) -> Result<Servers> {
+        Ok(Servers {
+            postgres: self.postmaster,
+            redis: first_number(&self.root.join(".dev/redis/redis.pid"))?,
+            rabbitmq: first_number(&self.root.join(".dev/rabbitmq/node.pid"))?,
+        })
+    }
+}
+
+/// Process ids.
+#[derive(Clone, Copy)]
+pub(super) struct Servers {
+    postgres: u32,
+    redis: u32,
+    rabbitmq: u32,
+}
+
+/// Processor time in microseconds.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Spent {
+    pub(super) server: f64,
+    pub(super) postgres: f64,
+    pub(super) redis: f64,
+    pub(super) rabbitmq: f64,
+}
+
+impl Spent {
+    /// What the process `server` and the servers behind it have spent so far.
+    pub(super) fn so_far(server: u32, servers: Servers) -> Self {
+        let of = |pid| family_seconds(pid) * 1e6;
+        Self {
+            server: of(server),
+            postgres: of(servers.postgres),
+            redis: of(servers.redis),
+            rabbitmq: of(servers.rabbitmq),
+        }
+    }
+
+    /// Since `before`, for each of `count`.
+    pub(super) fn since(self, before: Self, count: f64) -> Self {
+        Self {
+            server: (self.server - before.server) / count,
+            postgres: (self.postgres - before.postgres) / count,
+            redis: (self.redis - before.redis) / count,
+            rabbitmq: (self.rabbitmq - before.rabbitmq) / count,
+        }
+    }
+
+    /// Less `share` of what is spent anyway.
+    pub(super) fn less(self, other: Self, share: f64) -> Self {
+        Self {
+            server: self.server - other.server * share,
+            postgres: self.postgres - other.postgres * share,
+            redis: self.redis - other.redis * share,
+            rabbitmq: self.rabbitmq - other.rabbitmq * share,
+        }
+    }
+
+    /// Of all processes.
+    pub(super) fn all(self) -> f64 {
+        self.server + self.postgres + self.redis + self.rabbitmq
     }
 }
 
@@ -118,16 +200,20 @@ impl Surroundings {
 pub(super) struct Platform(Child);
 
 impl Platform {
-    /// Starts it and answers how long it took until it was ready.
-    pub(super) fn start(surroundings: &Surroundings) -> Result<(Self, Duration)> {
+    /// Starts it with other settings than usual and answers how long it took until it was ready.
+    pub(super) fn start(
+        surroundings: &Surroundings,
+        other: &[(&str, &str)],
+    ) -> Result<(Self, Duration)> {
         let log_file = surroundings.folder.path().join("stack.log");
         let log = File::options().create(true).append(true).open(&log_file)?;
         let started = now();
-        let child = Command::new(surroundings.root.join("target/release/stack"))
+        let child = mortal(&surroundings.root.join("target/release/stack"))
             .arg("up")
             .current_dir(&surroundings.root)
             .env_clear()
             .envs(&surroundings.settings)
+            .envs(other.iter().copied())
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
@@ -175,6 +261,13 @@ impl Drop for Platform {
     }
 }
 
+/// A command whose process ends with this one, even if this one is killed.
+pub(super) fn mortal(program: &Path) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL"]).arg(program);
+    command
+}
+
 /// The machine in a few words.
 pub(super) fn machine() -> String {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
@@ -218,12 +311,40 @@ fn parse(environment: &str) -> BTreeMap<String, String> {
         .collect()
 }
 
+/// Leads every address of PostgreSQL to its Unix socket, where it has one: all of this runs on one machine.
+fn by_socket(settings: &mut BTreeMap<String, String>, home: &Path) {
+    let Some(folder) = fs::canonicalize(home).ok().filter(|home| has_socket(home)) else {
+        return;
+    };
+    let host = folder.display().to_string().replace('/', "%2F");
+    for (name, value) in settings.iter_mut().filter(|(name, _)| name.contains("DB_")) {
+        if name.ends_with("URL") {
+            *value = value.replace("@127.0.0.1:", &format!("@{host}:"));
+        }
+    }
+}
+
+fn has_socket(home: &Path) -> bool {
+    let entries = fs::read_dir(home).into_iter().flatten().flatten();
+    let mut names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    names.any(|name| name.starts_with(".s.PGSQL."))
+}
+
+/// The number in the first line of a file.
+fn first_number(file: &Path) -> Result<u32> {
+    let text = fs::read_to_string(file).with_context(|| file.display().to_string())?;
+    let line = text.lines().next().unwrap_or_default();
+    line.trim()
+        .parse()
+        .with_context(|| format!("{} holds no process id", file.display()))
+}
+
 /// A port that nobody has at this moment.
-fn free_port() -> Result<u16> {
+pub(super) fn free_port() -> Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
-fn run(folder: &Path, program: &str, arguments: &[&str]) -> Result<()> {
+pub(super) fn run(folder: &Path, program: &str, arguments: &[&str]) -> Result<()> {
     let mut command = Command::new(program);
     // What a command says is for the person at the terminal; standard output is kept for the table.
     command

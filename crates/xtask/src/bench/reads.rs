@@ -1,300 +1,177 @@
-//! Reads of one record: through the whole platform, and by PostgreSQL alone with the same statement.
+//! Reads of one record and lists of 25: through the whole platform, by Fastify, and by PostgreSQL alone with the same statement.
 
-use std::io::Write as _;
-use std::process::{Command, Stdio};
-use std::str::FromStr as _;
-use std::time::Duration;
+use anyhow::Result;
 
-use anyhow::{Context as _, Result, ensure};
-use sqlx::postgres::PgConnectOptions;
+use super::fastify::Fastify;
+use super::http::request;
+use super::load::{self, Closed};
+use super::platform::{Platform, Spent};
+use super::{Bench, middle_of, pgbench};
 
-use super::http::{Connection, request};
-use super::platform::{DATABASE, Platform, Surroundings};
-use super::process::{self, Usage, backends, usage};
-use super::resident::Resident;
-use super::table::Table;
-use super::{Extent, database, middle, now, pause};
-
-/// How often the backends of `pgbench` are looked at: what they spend after the last look is lost.
-const LOOK: Duration = Duration::from_millis(10);
-
-/// One round of reads.
-struct Round {
-    cpu_us: f64,
-    stack_us: f64,
-    backends_us: f64,
-    redis_us: f64,
-    per_second: f64,
-    p50_ms: f64,
-    p99_ms: f64,
+/// One round of requests.
+pub(super) struct Round {
+    pub(super) spent: Spent,
+    pub(super) load: Closed,
 }
 
-/// Measures both and puts them into the table.
-pub(super) fn measure(
-    surroundings: &Surroundings,
-    platform: &Platform,
-    resident: &Resident,
-    extent: &Extent,
-    table: &mut Table,
-) -> Result<()> {
-    let requests = prepare(resident)?;
-    // Fills caches and the plans of prepared statements.
-    load(surroundings, &requests, extent)?;
-    let mut rounds = Vec::new();
-    let mut alone = Vec::new();
-    for _ in 0..extent.rounds {
-        rounds.push(round(surroundings, platform, &requests, extent)?);
-        alone.push(pgbench(surroundings, resident, extent)?);
+/// Rounds of each, in turn.
+#[derive(Default)]
+struct Rounds {
+    reads: Vec<Round>,
+    lists: Vec<Round>,
+    fastify: Vec<Round>,
+    alone: Vec<pgbench::Round>,
+}
+
+/// The path of the records that are read and written.
+pub(super) const RECORDS: &str = "/v1/niches/software-catalog/packages/records";
+
+/// Measures all of them and puts them into the table.
+pub(super) fn measure(bench: &mut Bench<'_>, platform: &Platform) -> Result<()> {
+    let reads = prepare(bench)?;
+    let token = bench.resident.caller()?.token;
+    let list = vec![request(
+        &format!("GET {RECORDS}?limit=25"),
+        token.as_deref(),
+        None,
+    )];
+    bench.warm_up(&list)?;
+    bench.warm_up(&reads)?;
+    let statement = pgbench::read_statement(bench)?;
+    let fastify = Fastify::start(bench.surroundings, token.as_deref().unwrap_or_default())?;
+    load::closed(
+        &fastify.address,
+        &reads,
+        (5_000, bench.extent.connections),
+        200,
+    )?;
+    let address = &bench.surroundings.address;
+    let mut rounds = Rounds::default();
+    for _ in 0..bench.extent.rounds() {
+        let count = bench.extent.requests();
+        let own = (address.as_str(), platform.pid());
+        rounds.reads.push(round(bench, own, &reads, count)?);
+        let theirs = (fastify.address.as_str(), fastify.pid());
+        rounds.fastify.push(round(bench, theirs, &reads, count)?);
+        rounds.lists.push(round(bench, own, &list, count / 2)?);
+        rounds.alone.push(pgbench::round(bench, &statement)?);
     }
-    let of = |figure: fn(&Round) -> f64| middle(&mut rounds.iter().map(figure).collect::<Vec<_>>());
-    let cpu = of(|round| round.cpu_us);
-    let (alone_us, alone_per_second) = (
-        middle(&mut alone.iter().map(|run| run.0).collect::<Vec<_>>()),
-        middle(&mut alone.iter().map(|run| run.1).collect::<Vec<_>>()),
-    );
-    table.row(
-        "read by id: processor time per request, all processes",
-        format!("{cpu:.0} us"),
-        "<= 250 us",
-    );
-    table.row(
-        "  of it the platform",
-        format!("{:.0} us", of(|round| round.stack_us)),
-        "",
-    );
-    table.row(
-        "  of it PostgreSQL",
-        format!("{:.0} us", of(|round| round.backends_us)),
-        "",
-    );
-    table.row(
-        "  of it Redis",
-        format!("{:.1} us", of(|round| round.redis_us)),
-        "",
-    );
-    table.row(
-        "PostgreSQL alone, same statement (pgbench)",
-        format!("{alone_us:.0} us"),
-        "",
-    );
-    table.row(
-        "  the whole read is so many times that",
-        format!("{:.1}", cpu / alone_us),
-        "",
-    );
-    table.row(
-        "reads per second",
-        format!("{:.0}", of(|round| round.per_second)),
-        "",
-    );
-    table.row("  PostgreSQL alone", format!("{alone_per_second:.0}"), "");
-    table.row(
-        "  time to answer, median",
-        format!("{:.2} ms", of(|round| round.p50_ms)),
-        "",
-    );
-    table.row(
-        "  time to answer, 99th percentile",
-        format!("{:.2} ms", of(|round| round.p99_ms)),
-        "",
-    );
+    rounds.tell(bench);
     Ok(())
 }
 
-fn prepare(resident: &Resident) -> Result<Vec<Vec<u8>>> {
-    let caller = resident.caller()?;
-    let path = "/v1/niches/software-catalog/packages/records";
-    Ok(resident
-        .record_ids
-        .iter()
-        .map(|id| request(&format!("GET {path}/{id}"), caller.token.as_deref(), None))
+impl Rounds {
+    fn tell(&self, bench: &mut Bench<'_>) {
+        let all = |rounds: &[Round]| middle_of(rounds, |round| round.spent.all());
+        let (read, list, fastify) = (all(&self.reads), all(&self.lists), all(&self.fastify));
+        let table = &mut bench.table;
+        table.goal(
+            "read by id: processor time per request, all processes",
+            format!("{read:.0} us"),
+            "<= 185 us",
+            read <= 185.0,
+        );
+        tell_parts(table, &self.reads, "the platform");
+        let ratio = middle_of(&self.pairs(), |(ours, theirs)| ours / theirs);
+        table.row(
+            "Node, Fastify and pg, the same read",
+            format!("{fastify:.0} us"),
+            "",
+        );
+        tell_parts(table, &self.fastify, "Node");
+        table.goal(
+            "  the platform's read is so many times that",
+            format!("{ratio:.2}"),
+            "<= 0.60",
+            ratio <= 0.6,
+        );
+        let alone = middle_of(&self.alone, |round| round.postgres_us);
+        table.row(
+            "PostgreSQL alone, same statement (pgbench)",
+            format!("{alone:.0} us"),
+            "",
+        );
+        table.row(
+            "  the platform's read is so many times that",
+            format!("{:.1}", read / alone),
+            "",
+        );
+        for (what, rounds) in [("platform", &self.reads), ("Fastify", &self.fastify)] {
+            let rate = middle_of(rounds, |round| round.load.per_second());
+            let p50 = middle_of(rounds, |round| round.load.percentile_ms(0.5));
+            let p99 = middle_of(rounds, |round| round.load.percentile_ms(0.99));
+            table.row(
+                &format!("reads per second, {what} (median and 99th percentile to answer)"),
+                format!("{rate:.0} ({p50:.2}, {p99:.2} ms)"),
+                "",
+            );
+        }
+        let rate = middle_of(&self.alone, |round| round.per_second);
+        table.row(
+            "reads per second, PostgreSQL alone",
+            format!("{rate:.0}"),
+            "",
+        );
+        table.row("list of 25", format!("{list:.0} us"), "");
+        tell_parts(table, &self.lists, "the platform");
+        table.goal(
+            "  so many times a read",
+            format!("{:.2}", list / read),
+            "<= 1.50",
+            list / read <= 1.5,
+        );
+    }
+
+    /// Each round of ours with the round of theirs that followed it.
+    fn pairs(&self) -> Vec<(f64, f64)> {
+        let ours = self.reads.iter().map(|round| round.spent.all());
+        let theirs = self.fastify.iter().map(|round| round.spent.all());
+        ours.zip(theirs).collect()
+    }
+}
+
+/// One row for each process that matters.
+pub(super) fn tell_parts(table: &mut super::table::Table, rounds: &[Round], server: &str) {
+    type Part = fn(&Spent) -> f64;
+    let parts: [(&str, Part); 4] = [
+        (server, |spent| spent.server),
+        ("PostgreSQL", |spent| spent.postgres),
+        ("Redis", |spent| spent.redis),
+        ("RabbitMQ", |spent| spent.rabbitmq),
+    ];
+    for (name, part) in parts {
+        let figure = middle_of(rounds, |round| part(&round.spent));
+        if figure >= 0.5 || name == server {
+            table.row(&format!("  of it {name}"), format!("{figure:.0} us"), "");
+        }
+    }
+}
+
+/// Reads of each of the resident's records.
+pub(super) fn prepare(bench: &Bench<'_>) -> Result<Vec<Vec<u8>>> {
+    let caller = bench.resident.caller()?;
+    let ids = bench.resident.record_ids.iter();
+    Ok(ids
+        .map(|id| {
+            request(
+                &format!("GET {RECORDS}/{id}"),
+                caller.token.as_deref(),
+                None,
+            )
+        })
         .collect())
 }
 
-fn round(
-    surroundings: &Surroundings,
-    platform: &Platform,
+/// Loads a server and answers what each request cost.
+pub(super) fn round(
+    bench: &Bench<'_>,
+    (address, pid): (&str, u32),
     requests: &[Vec<u8>],
-    extent: &Extent,
+    count: usize,
 ) -> Result<Round> {
-    let redis = surroundings.redis_pid()?;
-    let look = || {
-        [
-            usage([platform.pid()]),
-            usage(backends(DATABASE)),
-            usage([redis]),
-        ]
-    };
-    let before = look();
-    let started = now();
-    let mut latencies = load(surroundings, requests, extent)?;
-    let took = started.elapsed();
-    let after = look();
-    let count = latencies.len() as f64;
-    let [stack_us, backends_us, redis_us] =
-        std::array::from_fn(|n| process::seconds(&before[n], &after[n]) * 1e6 / count);
-    latencies.sort_unstable();
-    let at = |share: f64| latencies[((count - 1.0) * share) as usize].as_secs_f64() * 1e3;
-    Ok(Round {
-        cpu_us: stack_us + backends_us + redis_us,
-        stack_us,
-        backends_us,
-        redis_us,
-        per_second: count / took.as_secs_f64(),
-        p50_ms: at(0.5),
-        p99_ms: at(0.99),
-    })
-}
-
-/// Reads over several kept connections at once and answers how long each read took.
-fn load(
-    surroundings: &Surroundings,
-    requests: &[Vec<u8>],
-    extent: &Extent,
-) -> Result<Vec<Duration>> {
-    let each = extent.requests / extent.connections;
-    std::thread::scope(|scope| {
-        let readers: Vec<_> = (0..extent.connections)
-            .map(|reader| {
-                scope.spawn(move || -> Result<Vec<Duration>> {
-                    let mut connection = Connection::open(&surroundings.address)?;
-                    let own = requests.iter().cycle().skip(reader * 7).take(each);
-                    own.map(|request| {
-                        let started = now();
-                        let answer = connection.exchange(request)?;
-                        ensure!(
-                            answer.status == 200,
-                            "a read answered {}: {}",
-                            answer.status,
-                            String::from_utf8_lossy(&answer.body)
-                        );
-                        Ok(started.elapsed())
-                    })
-                    .collect()
-                })
-            })
-            .collect();
-        let parts: Result<Vec<_>> = readers
-            .into_iter()
-            .map(|reader| reader.join().expect("readers do not panic"))
-            .collect();
-        Ok(parts?.concat())
-    })
-}
-
-/// Runs the statement that the platform has just run, by the same role; answers microseconds of the backends and transactions per second.
-fn pgbench(
-    surroundings: &Surroundings,
-    resident: &Resident,
-    extent: &Extent,
-) -> Result<(f64, f64)> {
-    let statement = database::last_statement(
-        surroundings.admin_url(),
-        "niche_app",
-        "from niche.records where id = $1",
-    )?;
-    let mut script = tempfile::NamedTempFile::new()?;
-    writeln!(script, "{};", named(&statement))?;
-    let url = surroundings.setting("NICHE_DB_URL")?;
-    let options = PgConnectOptions::from_str(url).context("NICHE_DB_URL")?;
-    let password = url
-        .rsplit_once('@')
-        .and_then(|(head, _)| head.rsplit_once(':'))
-        .map_or("", |(_, password)| password);
-    let each = extent.requests / extent.connections;
-    let before = usage(backends(DATABASE));
-    let mut child = Command::new(pgbench_program())
-        .args(["--no-vacuum", "--protocol=prepared", "--jobs=2"])
-        .args([
-            format!("--client={}", extent.connections),
-            format!("--transactions={each}"),
-        ])
-        .args([
-            "--define".to_owned(),
-            format!("tenant={}", resident.tenant_id),
-        ])
-        .args([
-            "--define".to_owned(),
-            format!("id={}", resident.record_ids[0]),
-        ])
-        .args([
-            "--define",
-            "niche=software-catalog",
-            "--define",
-            "entity=packages",
-            "--file",
-        ])
-        .arg(script.path())
-        .args(["--host", "127.0.0.1", "--username", "niche_app", DATABASE])
-        .arg(format!("--port={}", options.get_port()))
-        .env("PGPASSWORD", password)
-        .env("PGOPTIONS", "-c search_path=")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::inherit())
-        .spawn()
-        .context("cannot run pgbench, which comes with PostgreSQL's server package")?;
-    // The backends end with pgbench and take their figures with them.
-    let mut after = Usage::new();
-    while child.try_wait()?.is_none() {
-        after.extend(usage(
-            backends(DATABASE)
-                .into_iter()
-                .filter(|pid| !before.contains_key(pid)),
-        ));
-        pause(LOOK);
-    }
-    let output = child.wait_with_output()?;
-    let report = String::from_utf8_lossy(&output.stdout).into_owned();
-    ensure!(output.status.success(), "pgbench failed: {report}");
-    let per_second = report
-        .lines()
-        .find_map(|line| line.strip_prefix("tps = ")?.split(' ').next()?.parse().ok());
-    let count = (each * extent.connections) as f64;
-    Ok((
-        process::seconds(&Usage::new(), &after) * 1e6 / count,
-        per_second.context("pgbench told no tps")?,
-    ))
-}
-
-/// pgbench knows no numbered parameters.
-fn named(statement: &str) -> String {
-    [
-        ("$1", ":id"),
-        ("$2", ":niche"),
-        ("$3", ":entity"),
-        ("$4", ":tenant"),
-    ]
-    .into_iter()
-    .fold(statement.to_owned(), |text, (number, name)| {
-        text.replace(number, name)
-    })
-}
-
-/// Debian keeps it out of the path, in one folder for each version; the newest sorts last.
-fn pgbench_program() -> String {
-    let mut found: Vec<_> = std::fs::read_dir("/usr/lib/postgresql")
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.path().join("bin/pgbench"))
-        .collect();
-    found.retain(|path| path.exists());
-    found.sort();
-    found
-        .pop()
-        .map_or_else(|| "pgbench".to_owned(), |path| path.display().to_string())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn parameters_get_names() {
-        assert_eq!(
-            named("a = $1 and $4::uuid::text"),
-            "a = :id and :tenant::uuid::text"
-        );
-    }
+    let servers = bench.surroundings.servers()?;
+    let before = Spent::so_far(pid, servers);
+    let load = load::closed(address, requests, (count, bench.extent.connections), 200)?;
+    let spent = Spent::so_far(pid, servers).since(before, load.latencies.len() as f64);
+    Ok(Round { spent, load })
 }

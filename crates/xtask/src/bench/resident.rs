@@ -26,11 +26,14 @@ pub(super) struct Resident {
 impl Resident {
     /// Signs in anew: an access token lasts fifteen minutes.
     pub(super) fn caller(&self) -> Result<Caller> {
+        self.caller_in(&self.tenant_id)
+    }
+
+    /// The same in another tenant of theirs.
+    pub(super) fn caller_in(&self, tenant_id: &str) -> Result<Caller> {
         let signed_in = sign_in(&self.stranger)?;
-        let session = signed_in.post(
-            "/v1/auth/switch-tenant",
-            &json!({ "tenantId": self.tenant_id }),
-        )?;
+        let switch = json!({ "tenantId": tenant_id });
+        let session = signed_in.post("/v1/auth/switch-tenant", &switch)?;
         with_token(&self.stranger, &session)
     }
 }

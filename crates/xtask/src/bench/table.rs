@@ -7,7 +7,7 @@ use anyhow::Result;
 /// Rows of what was measured, in Markdown.
 pub(super) struct Table {
     machine: String,
-    rows: Vec<[String; 3]>,
+    rows: Vec<[String; 4]>,
 }
 
 impl Table {
@@ -20,8 +20,18 @@ impl Table {
 
     /// Adds a figure with what it should be; `""` when nothing is promised.
     pub(super) fn row(&mut self, what: &str, figure: String, goal: &str) {
-        crate::tree::say(&format!("  {what}: {figure}"));
-        self.rows.push([what.to_owned(), figure, goal.to_owned()]);
+        self.add(what, figure, goal, "");
+    }
+
+    /// Adds a figure with its goal and whether it is met.
+    pub(super) fn goal(&mut self, what: &str, figure: String, goal: &str, is_met: bool) {
+        self.add(what, figure, goal, if is_met { "yes" } else { "NO" });
+    }
+
+    fn add(&mut self, what: &str, figure: String, goal: &str, met: &str) {
+        crate::tree::say(&format!("  {what}: {figure} {goal} {met}"));
+        let row = [what.to_owned(), figure, goal.to_owned(), met.to_owned()];
+        self.rows.push(row);
     }
 
     /// Writes it to standard output.
@@ -31,11 +41,7 @@ impl Table {
     }
 
     fn text(&self) -> String {
-        let head = [
-            self.machine.clone(),
-            "measured".to_owned(),
-            "goal".to_owned(),
-        ];
+        let head = [self.machine.as_str(), "measured", "goal", "met"].map(str::to_owned);
         let all = || std::iter::once(&head).chain(&self.rows);
         let width = |column: usize| {
             all()
@@ -43,17 +49,18 @@ impl Table {
                 .max()
                 .unwrap_or_default()
         };
-        let widths = [width(0), width(1), width(2)];
-        let line = |row: &[String; 3]| {
-            let [a, b, c] = row;
-            let [x, y, z] = widths;
-            format!("| {a:<x$} | {b:>y$} | {c:>z$} |\n")
+        let [w, x, y, z] = [width(0), width(1), width(2), width(3)];
+        let line = |row: &[String; 4]| {
+            let [a, b, c, d] = row;
+            format!("| {a:<w$} | {b:>x$} | {c:>y$} | {d:<z$} |\n")
         };
+        let dashes = |width: usize| "-".repeat(width + 1);
         let rule = format!(
-            "|{}|{}:|{}:|\n",
-            "-".repeat(widths[0] + 2),
-            "-".repeat(widths[1] + 1),
-            "-".repeat(widths[2] + 1)
+            "|{}-|{}:|{}:|{}-|\n",
+            dashes(w),
+            dashes(x),
+            dashes(y),
+            dashes(z)
         );
         let rows: String = self.rows.iter().map(line).collect();
         format!("\n{}{rule}{rows}", line(&head))
@@ -67,8 +74,8 @@ mod tests {
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {
         let mut table = Table::new("two cores");
-        table.row("a", "1 ms".to_owned(), "<= 2 ms");
-        let expected = "\n| two cores | measured |    goal |\n|-----------|---------:|--------:|\n| a         |     1 ms | <= 2 ms |\n";
+        table.goal("a", "1 ms".to_owned(), "<= 2 ms", true);
+        let expected = "\n| two cores | measured |    goal | met |\n|-----------|---------:|--------:|-----|\n| a         |     1 ms | <= 2 ms | yes |\n";
         assert_eq!(table.text(), expected);
     }
 }

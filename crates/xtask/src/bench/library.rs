@@ -1,0 +1,235 @@
+//! Synthetic documents in the index, written past the service: three tenants in one partition, and so in one vector index.
+//!
+//! Vectors are like those of sentence embedders in what matters to an index: they come in clusters, and within 384 dimensions they
+//! really vary in few. Texts draw their words by Zipf's law.
+
+use std::fmt::Write as _;
+
+use anyhow::Result;
+use sqlx::Executor as _;
+use sqlx::postgres::PgConnection;
+
+use super::database;
+use super::platform::DATABASE;
+
+/// As wide as the index.
+const DIMENSIONS: usize = 384;
+/// Directions in which vectors really vary.
+const LATENT: usize = 16;
+const CLUSTERS: usize = 200;
+/// How far members lie from the middle of their cluster, in units of how far clusters lie apart.
+const SPREAD: f32 = 0.5;
+/// What is left in all other directions.
+const NOISE: f32 = 0.02;
+const WORDS: usize = 5_000;
+/// Rows in one message of COPY.
+const BATCH: usize = 1_000;
+/// The built-in embedder's, or the service would not look at the vectors.
+pub(super) const MODEL: &str = "lexical-hash-v1";
+
+/// What is written between emptying and indexing. The text search vectors are built as the service builds them.
+const STAGE: &str = "create schema if not exists bench; drop table if exists bench.stage;
+    create unlogged table bench.stage (tenant_id uuid, id uuid, title text, content text, vector text)";
+const INDEXES: &str = "select indexdef from pg_catalog.pg_indexes where schemaname = 'search' and indexname in ('idx_chunks_tsv', 'idx_embeddings_embedding')";
+const FILL: &str = "
+    insert into search.documents (tenant_id, id, niche, entity, title, facet_terms, record_version, content_hash, indexed_at)
+    select tenant_id, id, 'software-catalog', 'packages', title, array['section:utils'], 1, sha256(content::bytea), now() from bench.stage;
+    insert into search.chunks (tenant_id, document_id, ordinal, niche, entity, facet_terms, content, content_hash, tsv)
+    select tenant_id, id, 0, 'software-catalog', 'packages', array['section:utils'], content, sha256(content::bytea),
+           setweight(to_tsvector('pg_catalog.english', title) || to_tsvector('pg_catalog.portuguese', title), 'A')
+           || to_tsvector('pg_catalog.english', content) || to_tsvector('pg_catalog.portuguese', content)
+    from bench.stage;
+    insert into search.embeddings (tenant_id, document_id, ordinal, niche, entity, facet_terms, content_hash, embedding, embedding_model, embedding_updated_at)
+    select tenant_id, id, 0, 'software-catalog', 'packages', array['section:utils'], sha256(content::bytea), vector::ext.halfvec, 'lexical-hash-v1', now()
+    from bench.stage;
+    drop table bench.stage;
+";
+
+/// Makes the same documents and queries in every run.
+pub(super) struct Library {
+    random: Random,
+    centres: Vec<[f32; LATENT]>,
+    directions: Vec<[f32; DIMENSIONS]>,
+    words: Vec<String>,
+    /// The share of all words up to and with each.
+    shares: Vec<f64>,
+}
+
+impl Library {
+    pub(super) fn new() -> Self {
+        let mut random = Random(42);
+        let centres = (0..CLUSTERS)
+            .map(|_| std::array::from_fn(|_| random.normal()))
+            .collect();
+        let directions = (0..LATENT)
+            .map(|_| std::array::from_fn(|_| random.normal()))
+            .collect();
+        let mut sum = 0.0;
+        let shares = (0..WORDS).map(|rank| {
+            sum += 1.0 / (rank as f64 + 20.0);
+            sum
+        });
+        Self {
+            centres,
+            directions,
+            words: (0..WORDS).map(word).collect(),
+            shares: shares.collect(),
+            random,
+        }
+    }
+
+    /// A vector of length 1.
+    pub(super) fn vector(&mut self) -> Vec<f32> {
+        let random = &mut self.random;
+        let centre = &self.centres[random.below(CLUSTERS)];
+        let mut vector = vec![0.0_f32; DIMENSIONS];
+        for (middle, direction) in centre.iter().zip(&self.directions) {
+            let along = middle + SPREAD * random.normal();
+            for (x, d) in vector.iter_mut().zip(direction) {
+                *x += along * d;
+            }
+        }
+        for x in &mut vector {
+            *x += NOISE * random.normal();
+        }
+        let length = vector.iter().map(|x| x * x).sum::<f32>().sqrt();
+        for x in &mut vector {
+            *x /= length;
+        }
+        vector
+    }
+
+    /// Some words.
+    pub(super) fn text(&mut self, count: usize) -> String {
+        let all = self.shares[WORDS - 1];
+        let words: Vec<&str> = (0..count)
+            .map(|_| {
+                let at = self.random.unit() * all;
+                let rank = self.shares.partition_point(|share| *share < at);
+                self.words[rank.min(WORDS - 1)].as_str()
+            })
+            .collect();
+        words.join(" ")
+    }
+
+    /// Writes documents of each tenant and builds the indexes anew, as `create index` builds them.
+    pub(super) fn fill(&mut self, admin_url: &str, tenants: &[(String, usize)]) -> Result<()> {
+        let indexes: Vec<(String,)> = database::rows(admin_url, DATABASE, INDEXES)?;
+        database::block_on(async {
+            let mut connection = database::open(admin_url, DATABASE).await?;
+            connection.execute(STAGE).await?;
+            for (tenant_id, count) in tenants {
+                self.stage(&mut connection, tenant_id, *count).await?;
+            }
+            connection
+                .execute(
+                    "drop index search.idx_chunks_tsv; drop index search.idx_embeddings_embedding",
+                )
+                .await?;
+            connection.execute(FILL).await?;
+            connection
+                .execute(
+                    "set maintenance_work_mem = '1GB'; set max_parallel_maintenance_workers = 2",
+                )
+                .await?;
+            for (definition,) in &indexes {
+                let definition = sqlx::AssertSqlSafe(definition.as_str());
+                connection.execute(sqlx::raw_sql(definition)).await?;
+            }
+            connection.execute("vacuum analyze search.chunks").await?;
+            connection
+                .execute("vacuum analyze search.embeddings")
+                .await?;
+            connection
+                .execute("vacuum analyze search.documents")
+                .await?;
+            connection.execute("checkpoint").await?;
+            Ok(())
+        })
+    }
+
+    async fn stage(
+        &mut self,
+        connection: &mut PgConnection,
+        tenant_id: &str,
+        count: usize,
+    ) -> Result<()> {
+        let mut copy = connection
+            .copy_in_raw("copy bench.stage from stdin")
+            .await?;
+        let mut rows = String::new();
+        for n in 0..count {
+            let (title, content) = (self.text(3), self.text(16));
+            let id = format!(
+                "{:032x}",
+                (u128::from(self.random.next()) << 64) | n as u128
+            );
+            write!(rows, "{tenant_id}\t{id}\t{title}\t{title}. {content}\t[")?;
+            for (place, number) in self.vector().iter().enumerate() {
+                let comma = if place == 0 { "" } else { "," };
+                write!(rows, "{comma}{number:.4}")?;
+            }
+            rows.push_str("]\n");
+            if n % BATCH == BATCH - 1 || n + 1 == count {
+                copy.send(rows.as_bytes()).await?;
+                rows.clear();
+            }
+        }
+        copy.finish().await?;
+        Ok(())
+    }
+}
+
+/// A pronounceable word for each rank, none of which a dictionary stems.
+fn word(rank: usize) -> String {
+    const FIRST: [&str; 20] = [
+        "ba", "ko", "mi", "tu", "ra", "lo", "ve", "ni", "sa", "po", "ku", "di", "fa", "ge", "ho",
+        "ja", "wi", "zu", "ty", "xe",
+    ];
+    let [a, b, c] = [rank % 20, rank / 20 % 20, rank / 400];
+    format!("{}{}{}x", FIRST[a], FIRST[b], FIRST[c])
+}
+
+/// SplitMix64 (Steele, Lea and Flood, 2014): small, and the same everywhere.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn unit(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
+    fn below(&mut self, limit: usize) -> usize {
+        (self.unit() * limit as f64) as usize
+    }
+
+    /// Close enough to a normal distribution: the sum of four numbers out of one draw, of variance one.
+    fn normal(&mut self) -> f32 {
+        let bits = self.next();
+        let sum: f32 = (0..4)
+            .map(|part| ((bits >> (part * 16)) & 0xffff) as f32 / 65_536.0)
+            .sum();
+        (sum - 2.0) * 1.732_050_8
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn vectors_have_length_one_and_words_are_different() {
+        let mut library = Library::new();
+        let length: f32 = library.vector().iter().map(|x| x * x).sum();
+        assert!((length - 1.0).abs() < 1e-3);
+        let words: std::collections::BTreeSet<_> = (0..WORDS).map(word).collect();
+        assert_eq!(words.len(), WORDS);
+    }
+}
