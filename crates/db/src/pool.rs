@@ -20,6 +20,9 @@ use crate::classify::is_broken_connection;
 use crate::examine::unfit_because;
 use crate::metrics::{Measure, PoolUse};
 
+/// A server that does not answer BEGIN, or a question about its session, within this time (or the acquire timeout, if that is longer) is silent:
+/// the caller is told so instead of waiting for its own deadline, and the connection is given up.
+const SILENCE_MAX: Duration = Duration::from_secs(1);
 /// After this many reads a kept connection passes the pool's own examination (age, settings) once.
 const READS_BETWEEN_CHECKS: u32 = 256;
 
@@ -108,9 +111,11 @@ impl Pool {
             })
             .after_release(|connection, _| {
                 Box::pin(async move {
-                    connection
-                        .fetch_one(sqlx::raw_sql(IS_CLEAN))
-                        .await?
+                    let examined = connection.fetch_one(sqlx::raw_sql(IS_CLEAN));
+                    // A connection to a silent server must not keep its place for ever.
+                    tokio::time::timeout(SILENCE_MAX, examined)
+                        .await
+                        .map_err(|_| silent())??
                         .try_get_unchecked::<bool, _>(0)
                 })
             })
@@ -225,7 +230,11 @@ impl Pool {
                 kept.connection,
                 Some(AssertSqlSafe(statement.clone()).into_sql_str()),
             );
-            match begin.await {
+            let patience = self.0.acquire_timeout.max(SILENCE_MAX);
+            let Ok(begun) = tokio::time::timeout(patience, begin).await else {
+                return Err(silent());
+            };
+            match begun {
                 Ok(transaction) => {
                     return Ok(Begun {
                         transaction,
@@ -262,6 +271,11 @@ impl Pool {
         drop(kept);
         self.0.connections.close().await;
     }
+}
+
+/// The failure of a server that keeps the connection and says nothing.
+pub(crate) fn silent() -> sqlx::Error {
+    sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())
 }
 
 /// A pool that may be gone.

@@ -2,6 +2,8 @@
 
 use std::panic::Location;
 
+use std::time::Duration;
+
 use kernel::{Error, Result, TenantId};
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::{Arguments as _, AssertSqlSafe, Encode, FromRow, Postgres, Type};
@@ -9,6 +11,11 @@ use tracing::Instrument as _;
 
 use crate::classify::{classify, is_broken_connection};
 use crate::handle::Db;
+use crate::pool::silent;
+
+/// The longest that a read may take. It is a look at a few rows, so one that takes longer has not arrived, or the server is drowning: either way the
+/// caller had better come back than wait for its own deadline.
+const READ_MAX: Duration = Duration::from_secs(2);
 
 /// One read, from [`Db::read`]: `db.read(ctx, "select .. where id = $1").bind(id).optional::<Row>().await?`.
 #[must_use = "a read does nothing until it is awaited by `optional` or `all`"]
@@ -94,8 +101,11 @@ impl<'a> Read<'a> {
             let query =
                 sqlx::query_as_with::<_, T, _>(AssertSqlSafe(sql.as_str()), self.arguments.clone());
             let since = lease.since();
-            let fetched = query.fetch_all(lease.connection()).await;
+            let fetched = tokio::time::timeout(READ_MAX, query.fetch_all(lease.connection())).await;
             self.db.0.measure.read(since, self.statement);
+            let Ok(fetched) = fetched else {
+                return Err(classify(silent()));
+            };
             match fetched {
                 Ok(rows) => {
                     pool.keep(lease);
