@@ -19,8 +19,8 @@ use tokio::task::JoinHandle;
 const PART_BYTES: usize = 5 * 1024 * 1024;
 /// Messages between the caller and the store. With the 4 MiB that a message has at most this bounds what waits.
 const QUEUE: usize = 2;
-/// One part or one range. A store that takes longer is as good as down.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
+/// One part or one range, at half a megabyte a second. A store that takes longer is as good as down.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// The store keeps files for our worker alone; what they are is known here, not there.
 const MEDIA_TYPE: &str = "application/octet-stream";
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use chrono::TimeDelta;
 use db::{AuditEntry, Once};
-use kernel::{Error, ErrorCode, RequestContext, Result, Violation};
+use kernel::{Code, Error, ErrorCode, RequestContext, Result, Violation};
 use proto::google::api::HttpBody;
 use proto::niche::v1 as pb;
 use rpc::Inbound;
@@ -25,6 +25,8 @@ pub const UPLOADS_AT_ONCE: usize = 8;
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 /// The longest upload: 1 GiB at 150 KiB a second.
 const UPLOAD_MAX: Duration = Duration::from_secs(2 * 60 * 60);
+/// The longest that noting the beginning or the end of an upload may take.
+const DATABASE_MAX: Duration = Duration::from_secs(5);
 /// When the object of an upload that came to nothing is swept; later than the longest upload ends.
 const ABANDONED_AFTER: TimeDelta = TimeDelta::hours(3);
 /// What a table may be sent as. Browsers name what they do not know `application/octet-stream`, and old ones call CSV plain text.
@@ -60,16 +62,24 @@ pub async fn create_import(
     check_media_type(&body.content_type)?;
     let _seat = app.uploads.try_acquire().map_err(|_| busy())?;
     let object_key = format!("t/{}/{}", ctx.require_tenant()?, app.ids.next());
-    begin(app, ctx, &first, &object_key).await?;
+    in_database(begin(app, ctx, &first, &object_key)).await?;
     let outcome = match timeout(UPLOAD_MAX, receive(app, &object_key, body.data, inbound)).await {
-        Ok(Ok(file)) => queue(app, ctx, first, (&object_key, file)).await,
+        Ok(Ok(file)) => in_database(queue(app, ctx, first, (&object_key, file))).await,
         Ok(Err(error)) => Err(error),
         Err(_) => Err(too_slow()),
     };
-    if outcome.is_err() || ctx.is_replayed() {
+    // While the store is away the caller does not wait for it once more; the sweep deletes what there may be.
+    let is_away = matches!(&outcome, Err(error) if error.code() == Code::Unavailable);
+    if (outcome.is_err() && !is_away) || ctx.is_replayed() {
         objects::delete_object(app, ctx, &object_key).await;
     }
     outcome
+}
+
+/// An upload has no deadline of its own, so each of its transactions gets one.
+async fn in_database<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    let late = |_| Error::unavailable("import", "the database did not answer in time");
+    timeout(DATABASE_MAX, work).await.map_err(late)?
 }
 
 /// Checks what the parameters name, and notes the object so that it cannot be left behind.
