@@ -127,8 +127,23 @@ async fn tenant_size(app: &App, ctx: &RequestContext) -> Result<i64> {
         tx.commit().await?;
         Ok::<_, kernel::Error>(size)
     });
-    size.await
-        .map_err(|error| Arc::try_unwrap(error).unwrap_or_else(kernel::Error::internal))
+    size.await.map_err(told_to_all)
+}
+
+/// A failure that several searches waited for at once: each of them gets it as what it is, not as a fault of ours.
+fn told_to_all(error: Arc<kernel::Error>) -> kernel::Error {
+    Arc::try_unwrap(error).unwrap_or_else(|shared| {
+        let copy = kernel::Error::new(
+            shared.error_code(),
+            shared.reason().to_owned(),
+            shared.message(),
+        );
+        match shared.retry_after() {
+            Some(after) => copy.with_retry_after(after),
+            None => copy,
+        }
+        .caused_by(shared)
+    })
 }
 
 /// `[["section:web", "section:video"], ["priority:optional"]]`: any term of a group, all groups.
