@@ -1,8 +1,15 @@
 //! What still works while something is away (the outage matrix), seen by a client.
 
+mod broker;
 mod embedder;
+mod imports;
 mod matrix;
+mod observed;
+mod poison;
+mod queues;
 mod stage;
+mod stopping;
+mod throughput;
 
 use reqwest::StatusCode;
 use serde_json::json;

@@ -50,6 +50,8 @@ pub struct Stage {
     pub gates: Arc<Gates>,
     pub embedder: FakeEmbedder,
     pub embedder_gate: Proxy,
+    /// The broker and the names on it.
+    pub amqp: events::Config,
     http: reqwest::Client,
     admin: Mutex<Session>,
     owner: String,
@@ -75,6 +77,7 @@ impl Stage {
         surroundings
             .settings
             .push(("AUTH_ACCESS_TTL_S".to_owned(), "3600".to_owned()));
+        let amqp = surroundings.amqp.clone();
         let platform = Platform::start_in(surroundings).await;
         let admin_port = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let inspect = format!("http://{}", admin_port.local_addr().unwrap());
@@ -86,6 +89,7 @@ impl Stage {
             gates,
             embedder,
             embedder_gate,
+            amqp,
             http: reqwest::Client::builder()
                 .timeout(PATIENCE)
                 .build()
@@ -103,7 +107,13 @@ impl Stage {
     /// One of everything that the operations need.
     async fn furnish(&mut self) {
         let niche = json!({"kit": "software-catalog"});
-        self.must("/v1/niches", &self.owner, &niche).await;
+        eventually("the niche is active", async || {
+            // The gateway is ready before each service has noted its kits.
+            let sent = self.post("/v1/niches", &self.owner).json(&niche).send();
+            let status = sent.await.ok()?.status();
+            (status.is_success() || status == StatusCode::CONFLICT).then_some(())
+        })
+        .await;
         let session = self.must("/v1/auth/login", "", &login()).await;
         *self.admin.lock().unwrap() = session_of(&session);
         let record = self.must(RECORDS, &self.owner, &record("redis")).await;
@@ -268,6 +278,35 @@ impl Stage {
         })
         .await;
         started.elapsed()
+    }
+
+    /// Uploads a file and answers the import's id.
+    pub async fn import(&self, file: String) -> String {
+        let sent = self.upload().body(file).send().await.unwrap();
+        let import: Value = sent.json().await.unwrap();
+        import["data"]["id"].as_str().unwrap().to_owned()
+    }
+
+    pub async fn import_status(&self, id: &str) -> Value {
+        self.see(&format!("/v1/imports/{id}")).await
+    }
+
+    pub async fn index_status(&self) -> Value {
+        self.see("/v1/search/status").await
+    }
+
+    async fn see(&self, path: &str) -> Value {
+        let sent = self.get(path, &self.owner).send().await.unwrap();
+        let mut body: Value = sent.json().await.unwrap();
+        body["data"].take()
+    }
+
+    pub async fn create(&self, name: &str) {
+        self.must(RECORDS, &self.owner, &record(name)).await;
+    }
+
+    pub async fn search(&self, query: &Value) -> Value {
+        self.must("/v1/search", &self.owner, query).await
     }
 
     /// Brings the tenant back that the drill suspends.
