@@ -56,13 +56,24 @@ pub async fn seed(configs: &Configs, process: &Process) -> anyhow::Result<()> {
 
 fn roles_of(service: &str, reader: &mut Reader) -> ServiceRoles {
     let upper = service.to_uppercase();
-    let mut password = |name: String| {
+    let mut password = |name: String, role: &str| {
         let url = reader.secret(&name, "a connection string with a password");
-        let password = url
+        let user_and_password = url
             .expose_secret()
             .rsplit_once('@')
-            .and_then(|(head, _)| head.rsplit_once(':'))
-            .map(|(_, password)| password.to_owned());
+            .and_then(|(head, _)| head.rsplit_once(':'));
+        let user = user_and_password.and_then(|(head, _)| head.rsplit_once('/'));
+        // The role of that name is about to get this password; somebody else's must not become known to it, nor must we run as somebody else.
+        if !url.expose_secret().is_empty()
+            && user.is_none_or(|(_, user)| user != format!("{service}_{role}"))
+        {
+            reader.problem(
+                &name,
+                format!("does not connect as {service}_{role}"),
+                &format!("postgres://{service}_{role}:password@host:port/database"),
+            );
+        }
+        let password = user_and_password.map(|(_, password)| password.to_owned());
         if password
             .as_deref()
             .is_none_or(|password| password.is_empty() || password.contains('/'))
@@ -77,9 +88,9 @@ fn roles_of(service: &str, reader: &mut Reader) -> ServiceRoles {
     };
     ServiceRoles {
         service: service.to_owned(),
-        owner_password: password(format!("{upper}_DB_OWNER_URL")),
-        app_password: password(format!("{upper}_DB_URL")),
-        relay_password: password(format!("{upper}_DB_RELAY_URL")),
+        owner_password: password(format!("{upper}_DB_OWNER_URL"), "owner"),
+        app_password: password(format!("{upper}_DB_URL"), "app"),
+        relay_password: password(format!("{upper}_DB_RELAY_URL"), "relay"),
     }
 }
 
