@@ -5,4 +5,5 @@ mod admin;
 mod collector;
 mod logs;
 mod process;
+mod setting_properties;
 mod settings;
