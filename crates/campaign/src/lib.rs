@@ -9,11 +9,14 @@
 
 mod extent;
 mod fleet;
-pub mod load;
 mod gates;
+pub mod load;
 mod platform;
+mod private;
+pub mod reckoning;
 
 pub use extent::Extent;
 pub use fleet::{Balancer, Build, Fleet, FleetPlan};
 pub use gates::Gates;
 pub use platform::{ADMIN_PASSWORD, Platform, Surroundings};
+pub use private::PrivateServer;

@@ -7,6 +7,7 @@ mod matrix;
 mod observed;
 mod poison;
 mod queues;
+mod restarts;
 mod stage;
 mod stopping;
 mod throughput;
