@@ -1,6 +1,8 @@
 use std::collections::BTreeSet;
 
 use kernel::Code;
+use lapin::options::{QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions};
+use lapin::types::{AMQPValue, FieldTable};
 use testkit::{Proxy, eventually};
 
 use crate::probe::{Probe, Seen, users};
@@ -124,6 +126,48 @@ async fn a_queue_that_somebody_deletes_is_declared_anew_with_what_it_missed() {
     })
     .await;
     probe.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_full_queue_refuses_stays_in_the_outbox_in_its_order() {
+    let probe = Probe::new().await;
+    events::declare(&probe.broker, &users()).await.unwrap();
+    let (_connection, channel) = probe.raw().await;
+    let full = format!("{}full", probe.config.prefix);
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-max-length".into(), AMQPValue::LongLongInt(2));
+    let refuse = AMQPValue::LongString("reject-publish".into());
+    arguments.insert("x-overflow".into(), refuse);
+    let declared = channel.queue_declare(
+        full.as_str().into(),
+        QueueDeclareOptions::default(),
+        arguments,
+    );
+    declared.await.unwrap();
+    let exchange = format!("{}events", probe.config.prefix);
+    let bound = channel.queue_bind(
+        full.as_str().into(),
+        exchange.as_str().into(),
+        "user.created".into(),
+        QueueBindOptions::default(),
+        FieldTable::default(),
+    );
+    bound.await.unwrap();
+    probe.emit("ann", 20).await;
+    let refused = events::flush(&probe.outbox(), &probe.broker).await;
+    assert_eq!(refused.unwrap_err().code(), Code::Unavailable);
+    assert!(probe.waiting().await >= 18, "two have a place");
+
+    let deleted = channel.queue_delete(full.as_str().into(), QueueDeleteOptions::default());
+    deleted.await.unwrap();
+    probe.flush().await;
+    assert_eq!(probe.waiting().await, 0);
+    let seen = Seen::default();
+    events::drain(&probe.broker, &users(), seen.handler())
+        .await
+        .unwrap();
+    let numbers: BTreeSet<usize> = seen.numbers().into_iter().collect();
+    assert_eq!(numbers, (0..20).collect(), "none is lost");
 }
 
 #[tokio::test]
