@@ -2,9 +2,11 @@
 
 mod context_forgeries;
 mod endings;
+mod enumeration;
 mod forgeries;
 mod refresh;
 mod rest;
+mod revocation;
 mod scene;
 mod service;
 mod services;

@@ -230,10 +230,7 @@ async fn nothing_is_minted_once_an_end_has_returned() {
     let minted: u64 = lanes.iter().map(|lane| lane.minted).sum();
     let caught: u64 = lanes.iter().map(|lane| lane.caught).sum();
     let interleavings = rounds * LANES;
-    assert!(
-        minted > u64::try_from(interleavings / 2).unwrap(),
-        "the refreshes were under way: {minted}"
-    );
+    assert!(caught > 0, "no refresh was under way");
     extent.tell("ends beside refreshes", interleavings);
     extent.tell("pairs minted before an end, all dead after it", minted);
     extent.tell("ends that came after a refresh had succeeded", caught);

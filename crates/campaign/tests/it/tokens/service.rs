@@ -12,7 +12,6 @@ use rpc::{Channel, Forward, Peer};
 use runtime::{Process, Profile, Reader};
 use tempfile::TempDir;
 use testkit::TestDb;
-use uuid::Uuid;
 
 pub const PASSWORD: &str = "violet tractor mumbles quietly";
 
@@ -57,27 +56,42 @@ impl Service {
         );
     }
 
-    /// People with a proved address and a password, without the work of hashing one for each.
+    /// Accounts with a proved address and a password, without the work of hashing one for each.
+    pub async fn accounts(&self, count: usize) -> Vec<String> {
+        let hash = self.app.passwords.hash(PASSWORD).await.unwrap();
+        let mut admin = self.db.admin().await;
+        let mut emails = Vec::new();
+        for number in 0..count {
+            emails.push(format!("person-{number:05}@example.com"));
+            sqlx::query(
+                "with person as (
+                     insert into auth.users (id, email, name, locale, status, email_verified_at, created_at, updated_at)
+                     values ($1, $2, 'Ana', 'en', 'active', $4, $4, $4) returning id)
+                 insert into auth.credentials (user_id, password_hash, updated_at) select id, $3, $4 from person",
+            )
+            .bind(self.app.ids.next())
+            .bind(&emails[number])
+            .bind(&hash)
+            .bind(self.clock.now())
+            .execute(&mut admin)
+            .await
+            .unwrap();
+        }
+        emails
+    }
+
+    /// People who each have a tenant of their own.
     pub async fn people(&self, count: usize) -> Vec<Person> {
-        let app = &self.app;
-        let hash = app.passwords.hash(PASSWORD).await.unwrap();
         let mut people = Vec::new();
         let mut admin = self.db.admin().await;
-        for number in 0..count {
+        for email in self.accounts(count).await {
+            let find =
+                sqlx::query_scalar("select id from auth.users where email = $1").bind(&email);
+            let user_id = UserId(find.fetch_one(&mut admin).await.unwrap());
             let person = Person {
-                user_id: UserId(app.ids.next()),
-                tenant_id: TenantId(app.ids.next()),
-                email: format!("person-{number}@example.com"),
+                user_id,
+                tenant_id: TenantId(self.app.ids.next()),
             };
-            let now = self.clock.now();
-            for sql in [
-                "insert into auth.users (id, email, name, locale, status, email_verified_at, created_at, updated_at)
-                 select $1, $2, 'Ana', 'en', 'active', $4, $4, $4 where $3 <> ''",
-                "insert into auth.credentials (user_id, password_hash, updated_at) select $1, $3, $4 where $2 <> ''",
-            ] {
-                let statement = sqlx::query(sql).bind(person.user_id.0).bind(&person.email).bind(&hash).bind(now);
-                statement.execute(&mut admin).await.unwrap();
-            }
             self.provision(&person).await;
             people.push(person);
         }
@@ -148,6 +162,11 @@ impl Service {
         )
     }
 
+    pub async fn login(&self, message: pb::LoginRequest) -> Answer<()> {
+        let answer = self.sessions().login(self.forward(None, message)).await;
+        answer.map(drop).map_err(rpc::from_status)
+    }
+
     pub async fn refresh(&self, refresh_token: &str) -> Answer<pb::TokenPair> {
         let message = pb::RefreshRequest {
             refresh_token: refresh_token.to_owned(),
@@ -205,7 +224,6 @@ impl Service {
 pub struct Person {
     pub user_id: UserId,
     pub tenant_id: TenantId,
-    pub email: String,
 }
 
 /// The code of a refusal.
