@@ -10,11 +10,12 @@ use http::{Request, Response};
 use tonic::Status;
 use tonic::body::Body;
 use tonic::transport::ClientTlsConfig;
-use tower::Service;
+use tower::{Service, ServiceExt as _};
 
 use crate::endpoint::{Endpoint, Place};
 use crate::listener::{find, wait_for};
 use crate::tls::Tls;
+use crate::unsent::{ATTEMPTS, Kept, is_unsent};
 
 /// A service that does not take the connection by then counts as down.
 const CONNECT_MAX: Duration = Duration::from_secs(1);
@@ -91,9 +92,16 @@ impl Service<Request<Body>> for Channel {
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         match &mut self.0 {
-            Way::Net(channel) => {
+            // A body that goes on cannot be sent twice.
+            Way::Net(channel) if is_streamed(&request) => {
                 let answer = channel.call(request);
                 Box::pin(async move { answer.await.map_err(Into::into) })
+            }
+            Way::Net(channel) => {
+                // The one that is ready is used; the clone is not.
+                let spare = channel.clone();
+                let ready = std::mem::replace(channel, spare);
+                Box::pin(call(ready, request))
             }
             Way::Memory(name) => match find(name) {
                 Some(mut guard) => {
@@ -104,6 +112,28 @@ impl Service<Request<Body>> for Channel {
             },
         }
     }
+}
+
+fn is_streamed(request: &Request<Body>) -> bool {
+    proto::policy::of(request.uri().path()).is_none_or(|policy| policy.client_streaming)
+}
+
+/// Calls, and calls again what the connection gave back because its server ends.
+async fn call(
+    mut channel: tonic::transport::Channel,
+    request: Request<Body>,
+) -> Result<Response<Body>, BoxError> {
+    let kept = Kept::of(request).await?;
+    for _ in 1..ATTEMPTS {
+        match channel.call(kept.request()).await {
+            Err(error) if is_unsent(&error) => {
+                tracing::debug!(%error, "a call did not leave and goes to another connection");
+                channel.ready().await?;
+            }
+            answer => return answer.map_err(Into::into),
+        }
+    }
+    channel.call(kept.request()).await.map_err(Into::into)
 }
 
 async fn late(name: Arc<str>, request: Request<Body>) -> Result<Response<Body>, BoxError> {

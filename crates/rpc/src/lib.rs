@@ -21,6 +21,7 @@ pub mod status;
 mod tls;
 pub mod token;
 mod trace;
+mod unsent;
 
 pub use channel::{Channel, connect};
 pub use crypto_provider::install_crypto;

@@ -65,6 +65,11 @@ impl Health {
         self.0.draining.store(true, Ordering::SeqCst);
     }
 
+    /// Whether the process refuses new work.
+    pub fn is_draining(&self) -> bool {
+        self.0.draining.load(Ordering::SeqCst)
+    }
+
     /// Runs all checks at the same time.
     pub async fn readiness(&self) -> Readiness {
         let checks = self
@@ -83,7 +88,7 @@ impl Health {
         });
         let down = join_all(run).await.into_iter().flatten().collect();
         Readiness {
-            draining: self.0.draining.load(Ordering::SeqCst),
+            draining: self.is_draining(),
             down,
         }
     }

@@ -1,0 +1,60 @@
+//! Calls that a connection gave back unsent.
+//!
+//! A server that ends says so by a GOAWAY and still finishes what has reached it. A call that was on its way to the connection at that moment
+//! is given back: the server has seen nothing of it, so it goes to another connection, which leads to another replica. A call that may
+//! have been seen is never repeated here; whoever made it knows whether that is safe.
+
+use std::error::Error;
+
+use bytes::Bytes;
+use h2::Reason;
+use http::Request;
+use http_body_util::{BodyExt as _, Full};
+use tonic::body::Body;
+
+/// Attempts in all: one replica may end while another one has just done so.
+pub(crate) const ATTEMPTS: usize = 3;
+
+/// A call of one message, kept until it is known that it left.
+pub(crate) struct Kept {
+    parts: http::request::Parts,
+    message: Bytes,
+}
+
+impl Kept {
+    /// Takes the message out of a request. It is encoded as it is read, so this never waits.
+    pub(crate) async fn of(request: Request<Body>) -> Result<Self, tonic::Status> {
+        let (parts, body) = request.into_parts();
+        let message = body.collect().await?.to_bytes();
+        Ok(Self { parts, message })
+    }
+
+    /// The request, as often as it takes.
+    pub(crate) fn request(&self) -> Request<Body> {
+        let body = Body::new(Full::new(self.message.clone()));
+        Request::from_parts(self.parts.clone(), body)
+    }
+}
+
+/// What caused an error. A closure cannot say that the cause lives as long as the error.
+fn beneath<'e>(error: &&'e (dyn Error + 'static)) -> Option<&'e (dyn Error + 'static)> {
+    (**error).source()
+}
+
+/// Whether the server has certainly seen nothing of a call that failed like this.
+pub(crate) fn is_unsent(error: &(dyn Error + 'static)) -> bool {
+    std::iter::successors(Some(error), beneath).any(|cause| {
+        // It was waiting for the connection when that ended.
+        let is_given_back = cause
+            .downcast_ref::<hyper::Error>()
+            .is_some_and(hyper::Error::is_canceled);
+        // Its stream is above the last one that the server took, or the server refused it before any work.
+        let is_refused = cause.downcast_ref::<h2::Error>().is_some_and(|error| {
+            let reason = error.reason();
+            error.is_remote()
+                && ((error.is_go_away() && reason == Some(Reason::NO_ERROR))
+                    || (error.is_reset() && reason == Some(Reason::REFUSED_STREAM)))
+        });
+        is_given_back || is_refused
+    })
+}
