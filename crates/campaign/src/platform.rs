@@ -96,6 +96,8 @@ impl Platform {
                 db.url(&format!("{service}_owner")),
             );
             set(&format!("{upper}_DB_POOL_MAX"), "4".to_owned());
+            // A machine that compiles meanwhile is not an outage; proofs about outages say what they want.
+            set(&format!("{upper}_DB_ACQUIRE_TIMEOUT_MS"), "5000".to_owned());
         }
         set("TENANTRY_PROFILE", "dev".to_owned());
         set("TENANTRY_ADMIN_DB_URL", db.admin_url());

@@ -77,6 +77,11 @@ impl Stage {
         surroundings
             .settings
             .push(("AUTH_ACCESS_TTL_S".to_owned(), "3600".to_owned()));
+        for service in ["AUTH", "TENANT", "NICHE", "SEARCH"] {
+            // As in production.
+            let setting = format!("{service}_DB_ACQUIRE_TIMEOUT_MS");
+            surroundings.settings.push((setting, "1000".to_owned()));
+        }
         let amqp = surroundings.amqp.clone();
         let platform = Platform::start_in(surroundings).await;
         let admin_port = TcpListener::bind("127.0.0.1:0").await.unwrap();
