@@ -11,7 +11,8 @@ use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
 pub use actors::{
-    RowsPerImport, keep_creating_tenants, keep_importing, keep_refreshing, keep_writing,
+    RowsPerImport, keep_creating_tenants, keep_importing, keep_reading, keep_refreshing,
+    keep_writing,
 };
 pub use ledger::{Ledger, Written};
 
@@ -164,6 +165,15 @@ impl Caller {
     pub fn with_token(&self, token: &str) -> Self {
         Self {
             token: Some(token.to_owned()),
+            ..Self::new(&self.base_url, &self.tally, self.is_strict)
+        }
+    }
+
+    /// The same with connections of their own.
+    #[must_use]
+    pub fn with_own_connections(&self) -> Self {
+        Self {
+            token: self.token.clone(),
             ..Self::new(&self.base_url, &self.tally, self.is_strict)
         }
     }

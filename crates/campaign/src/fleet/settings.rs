@@ -54,6 +54,8 @@ impl Ground {
                 set(&format!("{upper}_DB_{setting}"), url);
             }
             set(&format!("{upper}_DB_POOL_MAX"), "4".to_owned());
+            // A machine that is busy with other tests is no outage.
+            set(&format!("{upper}_DB_ACQUIRE_TIMEOUT_MS"), "4000".to_owned());
         }
         let (amqp, redis) = (testkit::amqp(), testkit::redis());
         let through = |proxy: &Option<std::sync::Arc<testkit::Proxy>>, url: &str| {

@@ -217,3 +217,24 @@ pub async fn keep_refreshing(caller: Caller, first: String, stop: Shutdown) -> L
     }
     ledger
 }
+
+/// Reads the newest records and the caller's own account until `stop`, without a pause.
+pub async fn keep_reading(caller: Caller, stop: Shutdown) -> Ledger {
+    let mut ledger = Ledger::default();
+    let calls = [
+        Call::get("/v1/me"),
+        Call::get(format!("{RECORDS}?limit=5")),
+        Call::post("/v1/search", json!({"query": "version", "limit": 3})),
+    ];
+    for call in calls.iter().cycle() {
+        if stop.is_begun() {
+            break;
+        }
+        let (status, body) = caller.known(call).await;
+        if status != StatusCode::OK {
+            ledger.contradiction(format!("{call:?} answered {status}: {body}"));
+        }
+        stop.or(tokio::time::sleep(BREATH / 4)).await;
+    }
+    ledger
+}

@@ -3,5 +3,4 @@
 mod binaries;
 mod kills;
 mod points;
-mod reckoning;
 mod start_up;

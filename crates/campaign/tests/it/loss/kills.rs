@@ -1,20 +1,25 @@
 //! `kill -9`, again and again, at named points and at any moment, while callers write.
 
 use std::collections::BTreeMap;
+use std::os::unix::process::ExitStatusExt as _;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use campaign::load::{self, Caller, Ledger, RowsPerImport, Tally};
+use campaign::reckoning::{self, House};
 use campaign::{Extent, Fleet, FleetPlan};
 use kernel::{Clock, Ids};
 use runtime::{Shutdown, Tasks};
 use serde_json::json;
 
 use super::points;
-use super::reckoning::{self, House};
 
 /// How long a process may take until it comes to its point; then it is killed wherever it is.
 const POINT_PATIENCE: Duration = Duration::from_secs(15);
+/// SIGKILL.
+const KILL: i32 = 9;
+/// How often each process dies twice in the long form.
+const ROUNDS: usize = 10;
 /// Deaths at the same time.
 const KILLERS: usize = 2;
 
@@ -48,9 +53,13 @@ impl Deaths {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_acknowledged_is_there_once_whoever_was_killed() {
     let extent = Extent::of_this_run();
-    let fleet = Fleet::start(FleetPlan::default().with("AUTH_ACCESS_TTL_S", 3600)).await;
+    let fleet = Fleet::start(plan()).await;
     let tally = Tally::default();
-    let houses = houses(&fleet, &tally).await;
+    let anybody = Caller::patient(&fleet.base_url, &tally);
+    let houses = [
+        House::open(&fleet, "alpha", &anybody).await,
+        House::open(&fleet, "beta", &anybody).await,
+    ];
     let (stop, tasks) = (Shutdown::new(), Tasks::new());
     let load = begin(&fleet, &houses, extent, (&stop, &tasks)).await;
 
@@ -80,23 +89,6 @@ async fn what_was_acknowledged_is_there_once_whoever_was_killed() {
         (waited.instant() - since).as_secs(),
     );
     assert_eq!(*tally.notes(), Vec::<String>::new(), "answered 500");
-}
-
-/// Two customers, each with the niche.
-async fn houses(fleet: &Fleet, tally: &Tally) -> Vec<House> {
-    let mut houses = Vec::new();
-    for label in ["alpha", "beta"] {
-        let resident = fleet.settle(label, "house").await;
-        let wanted = json!({"kit": "software-catalog"});
-        resident.client.post("/v1/niches", &wanted).await.unwrap();
-        let token = resident.client.token().unwrap().to_owned();
-        houses.push(House {
-            label: label.to_owned(),
-            tenant_id: resident.tenant_id,
-            caller: Caller::patient(&fleet.base_url, tally).with_token(&token),
-        });
-    }
-    houses
 }
 
 type Running = Vec<tokio::task::JoinHandle<Ledger>>;
@@ -137,39 +129,96 @@ async fn begin(
     running
 }
 
-/// Kills every `KILLERS`-th process in turn: once at a random moment, and once where its next life comes to one of its points.
-async fn kill_in_turn(fleet: &Fleet, number: usize, extent: Extent, deaths: &Deaths) {
+/// A process, and where its next life is to end; anywhere, when it has no point.
+type Death = (String, Option<&'static str>, usize);
+
+/// In the short form those die in whose hands a change is lost most easily, once at each place where that can happen.
+fn short_schedule(number: usize) -> Vec<Death> {
+    let niche = [
+        "db::before_commit",
+        "db::after_commit",
+        "relay.before_publish",
+        "relay.before_confirm",
+        "relay.before_delete",
+    ];
+    let worker = ["db::before_commit", "consumer.before_ack"];
+    match number {
+        0 => niche
+            .map(|point| ("niche".to_owned(), Some(point), 1))
+            .into(),
+        1 => std::iter::once(("niche-worker".to_owned(), Some("import.between_batches"), 1))
+            .chain(worker.map(|point| ("tenant-worker".to_owned(), Some(point), 1)))
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// In the long form every process dies twenty times, at any moment and at one of its points in turn.
+fn long_schedule(fleet: &Fleet, number: usize) -> Vec<Death> {
     let names = fleet.names();
     let own: Vec<&String> = names.iter().skip(number).step_by(KILLERS).collect();
-    let ids = Ids::random(Clock::system());
-    // In the short form few die: those in whose hands a change is lost most easily.
-    let short = ["niche", "niche-worker", "tenant-worker"];
-    let victims: Vec<&String> = match extent {
-        Extent::Short => own
-            .into_iter()
-            .filter(|name| short.contains(&name.as_str()))
-            .collect(),
-        Extent::Long => own.iter().cycle().take(own.len() * 10).copied().collect(),
+    let mut schedule = Vec::new();
+    for round in 0..ROUNDS {
+        for name in &own {
+            let points = points::of(name);
+            let point = points.get(round % points.len().max(1)).copied();
+            schedule.push(((*name).clone(), point, 1 + round % 3));
+        }
+    }
+    schedule
+}
+
+/// Kills every `KILLERS`-th process in turn: once at any moment, and once where its next life comes to its point.
+async fn kill_in_turn(fleet: &Fleet, number: usize, extent: Extent, deaths: &Deaths) {
+    let schedule = match extent {
+        Extent::Short => short_schedule(number),
+        Extent::Long => long_schedule(fleet, number),
     };
-    for (turn, name) in victims.into_iter().enumerate() {
-        let random = ids.next().as_u128() as usize;
+    let ids = Ids::random(Clock::system());
+    for (name, point, nth) in &schedule {
+        let random = ids.next().as_u128() % 400;
         // sleeps because the moment of death is to be any moment
-        tokio::time::sleep(Duration::from_millis((random % 400) as u64)).await;
+        tokio::time::sleep(Duration::from_millis(random as u64)).await;
         fleet.kill(name).await;
         deaths.note(name, "any moment");
-        let points = points::of(name);
-        let point = points[(turn / 5 + random % 2) % points.len()];
-        let at = format!("{point}={}", 1 + random % 3);
-        fleet.spawn_with(name, &[("TENANTRY_KILL_AT", &at)]);
-        let died = tokio::time::timeout(POINT_PATIENCE, fleet.ended(name)).await;
-        match died {
-            Ok(_) => deaths.note(name, point),
-            Err(_) => {
-                fleet.kill(name).await;
-                deaths.note(name, "any moment");
+        let place = match *point {
+            None => None,
+            Some(point) => die_at(fleet, name, point, *nth).await,
+        };
+        if place.is_none() {
+            if !fleet.is_running(name) {
+                fleet.spawn(name);
             }
+            fleet.kill(name).await;
         }
+        deaths.note(name, place.unwrap_or("any moment"));
         fleet.spawn(name);
         fleet.wait_ready(name).await;
     }
+}
+
+/// Starts a process that dies when it comes to `point` for the `nth` time. Nothing when it does not come there in time; then it lives.
+async fn die_at(
+    fleet: &Fleet,
+    name: &str,
+    point: &'static str,
+    nth: usize,
+) -> Option<&'static str> {
+    fleet.spawn_with(name, &[("TENANTRY_KILL_AT", &format!("{point}={nth}"))]);
+    let died = tokio::time::timeout(POINT_PATIENCE, fleet.ended(name)).await;
+    let status = died.ok()?;
+    assert_eq!(
+        status.signal(),
+        Some(KILL),
+        "{name} ended by itself: {status}\n{}",
+        fleet.log(name)
+    );
+    Some(point)
+}
+
+/// Sessions outlast the campaign, and a refresh may be repeated for as long as its service may be away.
+fn plan() -> FleetPlan {
+    FleetPlan::default()
+        .with("AUTH_ACCESS_TTL_S", 3600)
+        .with("AUTH_REFRESH_RETRY_MS", 60_000)
 }

@@ -17,7 +17,7 @@ const CONSUMER: [&str; 4] = [
     "consumer.before_ack",
 ];
 
-/// Where a process of this name can die; it comes to each of them by itself while there is work.
+/// Where a process of this name can die; it comes to each of them by itself while there is work. None for one that only reads.
 pub fn of(process: &str) -> Vec<&'static str> {
     let (service, is_worker) = match process.split_once('-') {
         Some((service, "worker")) => (service, true),
@@ -29,9 +29,10 @@ pub fn of(process: &str) -> Vec<&'static str> {
         ("niche", true) => [&CONSUMER[..], &["import.between_batches"]].concat(),
         // Hears of tenants; what the service has told it already it need not write.
         ("auth", true) => vec!["consumer.before_handler", "consumer.before_ack"],
+        // Its outbox is filled by its worker, which also empties it.
+        ("search", true) => [&CONSUMER[..], &RELAY[..]].concat(),
+        ("search", false) => Vec::new(),
         (_, true) => CONSUMER.to_vec(),
-        // Reads only; its outbox is filled by its worker.
-        ("search", false) => RELAY.to_vec(),
         (_, false) => [&COMMAND[..], &RELAY[..]].concat(),
     }
 }
@@ -42,7 +43,7 @@ fn every_process_has_a_point_of_its_own() {
         "auth",
         "tenant-worker",
         "niche-worker",
-        "search",
+        "search-worker",
         "gateway-2",
     ] {
         assert!(!of(process).is_empty(), "{process}");

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use campaign::Fleet;
-use campaign::load::{Call, Caller, Ledger, Written};
 use reqwest::StatusCode;
 use serde_json::json;
 use sqlx::{AssertSqlSafe, PgConnection, Row as _};
+
+use crate::Fleet;
+use crate::load::{Call, Caller, Ledger, Written};
 
 const SERVICES: [&str; 4] = ["auth", "tenant", "niche", "search"];
 const QUEUES: [&str; 5] = [
@@ -22,9 +23,26 @@ const LOOK: Duration = Duration::from_millis(500);
 
 /// A tenant's name and id, and the signed-in caller who writes into it.
 pub struct House {
+    /// What the names of its records begin with.
     pub label: String,
+    /// The tenant.
     pub tenant_id: String,
+    /// Somebody who writes into it.
     pub caller: Caller,
+}
+
+impl House {
+    /// Registers an owner with a tenant and the niche of packages, who then calls as `anybody` does.
+    pub async fn open(fleet: &Fleet, label: &str, anybody: &Caller) -> Self {
+        let resident = fleet.settle(label, "house").await;
+        let wanted = json!({"kit": "software-catalog"});
+        resident.client.post("/v1/niches", &wanted).await.unwrap();
+        Self {
+            label: label.to_owned(),
+            tenant_id: resident.tenant_id,
+            caller: anybody.with_token(resident.client.token().unwrap()),
+        }
+    }
 }
 
 /// What was left open is decided now: it exists at most once, and whoever repeats it with its key gets that one.
