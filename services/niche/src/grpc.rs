@@ -147,12 +147,10 @@ impl RecordService for Api {
                 has_more: page.has_more(),
                 next_cursor: page.next_cursor,
             });
-            let data = page
-                .rows
-                .iter()
-                .map(records::to_proto)
-                .collect::<Result<_>>()?;
-            Ok(pb::ListRecordsResponse { data, meta })
+            Ok(pb::ListRecordsResponse {
+                data: page.rows,
+                meta,
+            })
         })
         .await
     }
@@ -169,9 +167,7 @@ impl RecordService for Api {
                 id: records::parse_id(&input.record_id)?,
             };
             let record = records::get_record(&app, &ctx, place).await?;
-            Ok(pb::GetRecordResponse {
-                data: Some(records::to_proto(&record)?),
-            })
+            Ok(pb::GetRecordResponse { data: Some(record) })
         })
         .await
     }

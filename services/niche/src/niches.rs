@@ -127,6 +127,26 @@ pub async fn form(app: &App, tx: &mut Tx, niche: &str, entity: &str) -> Result<A
     Ok(Arc::clone(&entity.form))
 }
 
+/// Whether an active niche (kit, version, overlay revision) has an entity, as far as memory tells: `false` when it has to be looked up.
+/// Fails like [`form`].
+pub fn has_entity(
+    app: &App,
+    ctx: &RequestContext,
+    niche: Option<(String, String, i32)>,
+    entity: &str,
+) -> Result<bool> {
+    let (kit, version, revision) = niche.ok_or_else(entity_not_found)?;
+    let owner = match revision {
+        0 => Uuid::nil(),
+        _ => ctx.require_tenant()?.uuid(),
+    };
+    match app.effective.get(&(owner, kit, version, revision)) {
+        None => Ok(false),
+        Some(effective) if effective.entities.contains_key(entity) => Ok(true),
+        Some(_) => Err(entity_not_found()),
+    }
+}
+
 /// The effective configuration of an active niche of the transaction's tenant; compiled once per kit version and overlay.
 pub async fn effective(app: &App, tx: &mut Tx, key: &str) -> Result<Option<Arc<Effective>>> {
     let Some(niche) = store::find_niche(tx, key)

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::batch::{Row, Target};
 use super::facets::FacetFilter;
+use super::stored::Stored;
 use super::{Place, Record, RecordFilter, duplicate_record};
 use crate::forms::EntityForm;
 
@@ -122,7 +123,7 @@ pub(super) async fn list_records(
     (filter, facets): (&RecordFilter, &[FacetFilter]),
     after: Option<(DateTime<Utc>, Uuid)>,
     limit: i64,
-) -> Result<Vec<Record>> {
+) -> Result<Vec<Stored>> {
     let mut query: QueryBuilder<Postgres> = QueryBuilder::new(
         "select r.id, r.niche, r.entity, r.data, r.version, r.created_at, r.updated_at from niche.records r where r.niche = ",
     );
@@ -168,7 +169,7 @@ pub(super) async fn list_records(
         .push(" limit ")
         .push_bind(limit);
     query
-        .build_query_as::<Record>()
+        .build_query_as::<Stored>()
         .fetch_all(tx.conn())
         .await
         .map_err(db::classify)

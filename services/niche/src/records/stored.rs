@@ -1,0 +1,233 @@
+//! Records on their way from the database to an answer: read into the message at once, without a JSON value in between.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use kernel::{Error, RequestContext, Result, SortOrder};
+use prost_types::value::Kind;
+use prost_types::{ListValue, Struct, Value};
+use proto::niche::v1 as pb;
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use sqlx::types::Json;
+use uuid::Uuid;
+
+use super::{Place, RecordFilter};
+use crate::App;
+use crate::grpc::time_to_proto;
+
+/// A record as it is stored.
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct Stored {
+    pub(super) id: Uuid,
+    niche: String,
+    entity: String,
+    data: Json<Data>,
+    version: i32,
+    pub(super) created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
+
+impl Stored {
+    pub(super) fn into_proto(self) -> pb::Record {
+        pb::Record {
+            id: self.id.to_string(),
+            niche: self.niche,
+            entity: self.entity,
+            data: Some(self.data.0.0),
+            version: self.version,
+            created_at: Some(time_to_proto(self.created_at)),
+            updated_at: Some(time_to_proto(self.updated_at)),
+        }
+    }
+}
+
+/// Reads one record, in one round trip.
+pub(super) async fn find(
+    app: &App,
+    ctx: &RequestContext,
+    place: Place<'_>,
+) -> Result<Option<Stored>> {
+    let sql = "select id, niche, entity, data, version, created_at, updated_at from niche.records where id = $1 and niche = $2 and entity = $3";
+    let read = app.db.read(ctx, sql).bind(place.id);
+    let read = read.bind(place.niche.to_owned());
+    read.bind(place.entity.to_owned()).optional().await
+}
+
+/// The tenant's niche, and a page of the records in it.
+pub(super) struct Listed {
+    /// Kit, version and overlay revision; nothing when the tenant has no such active niche.
+    pub(super) niche: Option<(String, String, i32)>,
+    pub(super) rows: Vec<Stored>,
+}
+
+/// A row of either kind: that of the niche has no id.
+#[derive(sqlx::FromRow)]
+struct Row {
+    id: Option<Uuid>,
+    niche: String,
+    entity: String,
+    data: Option<Json<Data>>,
+    version: i32,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
+
+macro_rules! list {
+    ($after:literal, $direction:literal) => {
+        concat!(
+            "select null::uuid as id, kit as niche, kit_version as entity, null::jsonb as data, overlay_revision as version, ",
+            "activated_at as created_at, activated_at as updated_at from niche.niches where key = $1 and status = 'active' ",
+            "union all (select r.id, r.niche, r.entity, r.data, r.version, r.created_at, r.updated_at from niche.records r ",
+            "where r.niche = $1 and r.entity = $2 ",
+            $after,
+            " order by r.created_at ",
+            $direction,
+            ", r.id ",
+            $direction,
+            " limit $3)"
+        )
+    };
+}
+
+/// Reads a page without filters, together with its niche, in one round trip.
+pub(super) async fn list(
+    app: &App,
+    ctx: &RequestContext,
+    filter: &RecordFilter,
+    (after, limit): (Option<(DateTime<Utc>, Uuid)>, i64),
+) -> Result<Listed> {
+    let is_descending = filter.order == SortOrder::Descending;
+    let sql = match (after.is_some(), is_descending) {
+        (false, true) => list!("", "desc"),
+        (false, false) => list!("", "asc"),
+        (true, true) => list!("and (r.created_at, r.id) < ($4, $5)", "desc"),
+        (true, false) => list!("and (r.created_at, r.id) > ($4, $5)", "asc"),
+    };
+    let read = app.db.read(ctx, sql).bind(filter.niche.clone());
+    let mut read = read.bind(filter.entity.clone()).bind(limit);
+    if let Some((created_at, id)) = after {
+        read = read.bind(created_at).bind(id);
+    }
+    let (mut niche, mut rows) = (None, Vec::new());
+    for row in read.all::<Row>().await? {
+        match (row.id, row.data) {
+            (Some(id), Some(data)) => rows.push(Stored {
+                id,
+                niche: row.niche,
+                entity: row.entity,
+                data,
+                version: row.version,
+                created_at: row.created_at,
+                updated_at: row.updated_at,
+            }),
+            (None, None) => niche = Some((row.niche, row.entity, row.version)),
+            _ => return Err(Error::internal("a row is neither a record nor a niche")),
+        }
+    }
+    // What the statement around this one keeps of the order is not promised; rows that are sorted already cost nothing.
+    rows.sort_by(|a, b| {
+        let order = (a.created_at, a.id).cmp(&(b.created_at, b.id));
+        if is_descending {
+            order.reverse()
+        } else {
+            order
+        }
+    });
+    Ok(Listed { niche, rows })
+}
+
+/// The data of a record. It was checked when it was written, so what is here is an object, and not too deep.
+#[derive(Debug, PartialEq)]
+struct Data(Struct);
+
+impl<'de> Deserialize<'de> for Data {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Member::deserialize(deserializer)?.0 {
+            Kind::StructValue(data) => Ok(Self(data)),
+            _ => Err(D::Error::custom("the data of a record is no object")),
+        }
+    }
+}
+
+/// A value within it.
+struct Member(Kind);
+
+impl<'de> Deserialize<'de> for Member {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AnyKind).map(Self)
+    }
+}
+
+struct AnyKind;
+
+impl<'de> Visitor<'de> for AnyKind {
+    type Value = Kind;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Kind, E> {
+        Ok(Kind::NullValue(0))
+    }
+
+    fn visit_bool<E>(self, flag: bool) -> Result<Kind, E> {
+        Ok(Kind::BoolValue(flag))
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<Kind, E> {
+        Ok(Kind::NumberValue(number))
+    }
+
+    // Both are exact: integers beyond 2^53 are refused when a record is written.
+    fn visit_u64<E>(self, number: u64) -> Result<Kind, E> {
+        Ok(Kind::NumberValue(number as f64))
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<Kind, E> {
+        Ok(Kind::NumberValue(number as f64))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Kind, E> {
+        Ok(Kind::StringValue(text.to_owned()))
+    }
+
+    fn visit_string<E>(self, text: String) -> Result<Kind, E> {
+        Ok(Kind::StringValue(text))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Kind, A::Error> {
+        let mut values = Vec::new();
+        while let Some(Member(kind)) = items.next_element()? {
+            values.push(Value { kind: Some(kind) });
+        }
+        Ok(Kind::ListValue(ListValue { values }))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Kind, A::Error> {
+        let mut fields = BTreeMap::new();
+        while let Some((key, Member(kind))) = members.next_entry()? {
+            fields.insert(key, Value { kind: Some(kind) });
+        }
+        Ok(Kind::StructValue(Struct { fields }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn data_becomes_the_message_that_the_slow_way_makes() {
+        let data = json!({
+            "text": "ação \"x\"", "whole": 3, "negative": -7, "real": 0.25, "large": 9_007_199_254_740_992_u64,
+            "yes": true, "none": null, "list": [1, "a", [], {}], "nested": {"a": {"b": [null, false]}},
+        });
+        let read: Data = serde_json::from_str(&data.to_string()).unwrap();
+        assert_eq!(read.0, proto::json::value_to_struct(&data).unwrap());
+        assert!(serde_json::from_str::<Data>("[1]").is_err());
+    }
+}
