@@ -14,9 +14,7 @@ use super::world::{House, World, new_id};
 
 const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_altered_or_foreign_cursor_is_refused() {
-    let world = World::start().await;
+pub async fn altered_and_foreign_ones_are_refused(world: &World) {
     let owner = world
         .principal("owner", world.a.owner, Some(world.a.tenant_id))
         .await;
@@ -38,7 +36,7 @@ async fn an_altered_or_foreign_cursor_is_refused() {
             (
                 caller,
                 message.clone(),
-                first_cursor(&world, list, caller, &message).await,
+                first_cursor(world, list, caller, &message).await,
             ),
         );
     }
@@ -56,11 +54,11 @@ async fn an_altered_or_foreign_cursor_is_refused() {
             page.body
         );
         for altered in alterations(cursor) {
-            refuse(&world, list, caller, &with_cursor(message, &altered)).await;
+            refuse(world, list, caller, &with_cursor(message, &altered)).await;
             tried += 1;
         }
         for (_, (.., foreign)) in cursors.iter().filter(|(other, _)| **other != list.name()) {
-            refuse(&world, list, caller, &with_cursor(message, foreign)).await;
+            refuse(world, list, caller, &with_cursor(message, foreign)).await;
             tried += 1;
         }
         if let Some(difference) = &list.fixture.other {
@@ -68,18 +66,17 @@ async fn an_altered_or_foreign_cursor_is_refused() {
             for (name, value) in world.fill(difference, &world.a).await.as_object().unwrap() {
                 narrowed[name.as_str()] = value.clone();
             }
-            refuse(&world, list, caller, &with_cursor(&narrowed, cursor)).await;
+            refuse(world, list, caller, &with_cursor(&narrowed, cursor)).await;
             tried += 1;
         }
         if caller.name == "owner" {
-            let theirs = foreign_cursor(&world, list, &stranger, &world.b).await;
-            refuse(&world, list, caller, &with_cursor(message, &theirs)).await;
+            let theirs = foreign_cursor(world, list, &stranger, &world.b).await;
+            refuse(world, list, caller, &with_cursor(message, &theirs)).await;
             tried += 1;
         }
     }
-    an_old_cursor_is_refused(&world, &owner).await;
+    an_old_cursor_is_refused(world, &owner).await;
     Extent::of_this_run().tell("cursors refused", tried);
-    world.platform.stop().await;
 }
 
 async fn first_cursor(world: &World, list: &Method, caller: &Principal, message: &Value) -> String {

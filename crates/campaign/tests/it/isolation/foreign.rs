@@ -10,23 +10,20 @@ use super::people::{Credential, Principal};
 use super::wire::{HttpAnswer, HttpRequest, RpcAnswer};
 use super::world::World;
 
-#[tokio::test(flavor = "multi_thread")]
-async fn another_tenants_id_is_answered_like_an_id_of_nothing() {
-    let world = World::start().await;
-    let callers = world.callers().await;
+pub async fn ids_of_another_tenant_are_ids_of_nothing(world: &World, callers: &[Principal]) {
     let before = world.digests(Some(world.b.tenant_id)).await;
     let (mut over_http, mut over_grpc) = (0, 0);
     for method in methods() {
         for (place, kind) in &method.fixture.ids {
             for caller in callers.iter().filter(|caller| is_stranger(caller, kind)) {
                 if method.is_public() {
-                    compare_http(&world, &method, (place, kind), caller).await;
+                    compare_http(world, &method, (place, kind), caller).await;
                     over_http += 1;
                 }
-                let Some(token) = token_of(&world, &method, caller).await else {
+                let Some(token) = token_of(world, &method, caller).await else {
                     continue;
                 };
-                compare_rpc(&world, &method, (place, kind), &token).await;
+                compare_rpc(world, &method, (place, kind), &token).await;
                 over_grpc += 1;
             }
         }
@@ -38,7 +35,6 @@ async fn another_tenants_id_is_answered_like_an_id_of_nothing() {
     let extent = campaign::Extent::of_this_run();
     extent.tell("pairs of a foreign and a missing id over HTTP", over_http);
     extent.tell("pairs of a foreign and a missing id over gRPC", over_grpc);
-    world.platform.stop().await;
 }
 
 /// Staff may name any tenant and any event; who belongs to B as well may name B.
@@ -134,10 +130,7 @@ fn shown(answer: &RpcAnswer) -> String {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_tenant_header_opens_nothing_and_a_key_of_another_tenant_replays_nothing() {
-    let world = World::start().await;
-    let callers = world.callers().await;
+pub async fn the_header_opens_nothing_and_keys_stay_apart(world: &World, callers: &[Principal]) {
     for caller in callers.iter().filter(|caller| {
         !caller.name.starts_with("staff") && !matches!(caller.credential, Credential::None)
     }) {
@@ -187,8 +180,7 @@ async fn the_tenant_header_opens_nothing_and_a_key_of_another_tenant_replays_not
             );
         }
     }
-    idempotency_keys_stay_apart(&world).await;
-    world.platform.stop().await;
+    idempotency_keys_stay_apart(world).await;
 }
 
 /// One person in two tenants, one key, one body: three effects where there are three scopes, and a replay only within one.

@@ -9,9 +9,7 @@ use super::contract::{Method, methods};
 use super::wire::HttpRequest;
 use super::world::{SHARED_WORD, World};
 
-#[tokio::test(flavor = "multi_thread")]
-async fn every_key_names_its_tenant_and_the_same_question_gets_each_tenant_its_own_answer() {
-    let world = World::start().await;
+pub async fn each_tenant_gets_its_own_answer_and_every_key_names_its_tenant(world: &World) {
     let a = world
         .principal("A", world.a.owner, Some(world.a.tenant_id))
         .await;
@@ -19,7 +17,7 @@ async fn every_key_names_its_tenant_and_the_same_question_gets_each_tenant_its_o
         .principal("B", world.b.owner, Some(world.b.tenant_id))
         .await;
     let mut asked = 0;
-    for request in questions(&world).await {
+    for request in questions(world).await {
         // In both orders: whoever comes second must not get what is left of the first.
         let first = world.http(&a, request.clone()).await;
         let second = world.http(&b, request.clone()).await;
@@ -72,7 +70,7 @@ async fn every_key_names_its_tenant_and_the_same_question_gets_each_tenant_its_o
         "{theirs}"
     );
 
-    let keys = keys_of(&world).await;
+    let keys = keys_of(world).await;
     assert!(!keys.is_empty(), "rate limits at least are in Redis");
     let foreign: Vec<&String> = keys.iter().filter(|key| !is_scoped(key)).collect();
     assert!(
@@ -81,7 +79,6 @@ async fn every_key_names_its_tenant_and_the_same_question_gets_each_tenant_its_o
     );
     campaign::Extent::of_this_run().tell("questions asked by both tenants", asked);
     campaign::Extent::of_this_run().tell("keys in Redis", keys.len());
-    world.platform.stop().await;
 }
 
 /// Every read of the contract that can be asked in the same words in both tenants.

@@ -34,6 +34,7 @@ type Rows = BTreeMap<String, Vec<String>>;
 #[tokio::test(flavor = "multi_thread")]
 async fn every_caller_gets_the_answer_that_was_reviewed() {
     let world = World::start().await;
+    nothing_else_is_on_the_public_port(&world).await;
     let callers = world.callers().await;
     let (http_columns, http) = over_http(&world, &callers).await;
     let (rpc_columns, rpc) = over_grpc(&world, &callers).await;
@@ -49,10 +50,8 @@ async fn every_caller_gets_the_answer_that_was_reviewed() {
     world.platform.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn no_internal_method_and_no_operator_page_is_on_the_public_port() {
-    let platform = campaign::Platform::start().await;
-    let http = reqwest::Client::new();
+/// Internal methods and what operators look at are not there at all.
+async fn nothing_else_is_on_the_public_port(world: &World) {
     let mut targets: Vec<String> = methods()
         .iter()
         .map(|method| method.policy.path.to_owned())
@@ -69,15 +68,14 @@ async fn no_internal_method_and_no_operator_page_is_on_the_public_port() {
     );
     for target in targets {
         for verb in [reqwest::Method::GET, reqwest::Method::POST] {
-            let answer = http
-                .request(verb, format!("{}{target}", platform.base_url))
-                .send()
-                .await
-                .unwrap();
-            assert_eq!(answer.status().as_u16(), 404, "{target}");
+            let request = HttpRequest {
+                verb,
+                ..HttpRequest::get(&target)
+            };
+            let answer = world.http(&Principal::nobody(), request).await;
+            assert_eq!(answer.status, 404, "{target}: {}", answer.body);
         }
     }
-    platform.stop().await;
 }
 
 /// The matrix as data: who may is a question of the policy alone, so what it declares must be what the callers met.
@@ -313,18 +311,21 @@ fn compare(found: &str) {
     if expected == found {
         return;
     }
+    let (reviewed, now) = (cells(&expected), cells(found));
     let mut differences = String::new();
-    for line in found
-        .lines()
-        .filter(|line| !expected.lines().any(|known| known == *line))
-    {
-        writeln!(differences, "now:      {line}").unwrap();
-    }
-    for line in expected
-        .lines()
-        .filter(|line| !found.lines().any(|known| known == *line))
-    {
-        writeln!(differences, "reviewed: {line}").unwrap();
+    for place in reviewed.keys().chain(now.keys()).collect::<BTreeSet<_>>() {
+        let (before, after) = (reviewed.get(place), now.get(place));
+        if before != after {
+            let (row, column) = place;
+            let shown = |cell: Option<&String>| cell.map_or("nothing", String::as_str).to_owned();
+            writeln!(
+                differences,
+                "{row} for {column}: reviewed {}, now {}",
+                shown(before),
+                shown(after)
+            )
+            .unwrap();
+        }
     }
     if std::env::var_os(REWRITE).is_some() {
         std::fs::write(file(), found).unwrap();
@@ -335,4 +336,28 @@ fn compare(found: &str) {
     panic!(
         "answers differ from data/matrix.txt; set {REWRITE}=1 to write it anew for review\n{differences}"
     );
+}
+
+/// The answers by method and caller.
+fn cells(text: &str) -> BTreeMap<(String, String), String> {
+    let mut found = BTreeMap::new();
+    let mut columns: Vec<String> = Vec::new();
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        match words.first().map(String::as_str) {
+            None => {}
+            Some("http" | "grpc") => {
+                columns = words
+                    .iter()
+                    .map(|word| format!("{} {word}", words[0]))
+                    .collect()
+            }
+            Some(row) => {
+                for (column, cell) in columns.iter().zip(&words).skip(1) {
+                    found.insert((row.to_owned(), column.clone()), cell.clone());
+                }
+            }
+        }
+    }
+    found
 }

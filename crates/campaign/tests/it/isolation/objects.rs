@@ -55,7 +55,11 @@ impl World {
             "tenant" => house.tenant_id.to_string(),
             "user" => house.owner.to_string(),
             "email" => house.email.clone(),
-            "password" => campaign::ADMIN_PASSWORD.to_owned(),
+            "password" => {
+                // Signing in to a tenant that is not one's own counts as an attempt; here the attempts are not the question.
+                self.sql("delete from auth.login_attempts", &[]).await;
+                campaign::ADMIN_PASSWORD.to_owned()
+            }
             "record" => house.record.clone(),
             "import" => house.import.clone(),
             "credential" => self.fresh_token(house.owner, Some(house.tenant_id)).await,
@@ -143,7 +147,8 @@ impl World {
             &[&new_id().to_string(), &token, &person.to_string()],
         )
         .await;
-        self.sql("delete from auth.credentials where user_id = $1", &[person]).await;
+        self.sql("delete from auth.credentials where user_id = $1", &[person])
+            .await;
         token.to_string()
     }
 }
