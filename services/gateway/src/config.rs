@@ -31,6 +31,8 @@ pub struct Config {
     pub workers: usize,
     /// How long a service may take to answer.
     pub request_timeout: Duration,
+    /// How long a client may take to send the head of a request.
+    pub head_timeout: Duration,
     /// How long a client may take to send a body, and between two parts of an upload.
     pub body_timeout: Duration,
     /// How long an upload may take as a whole.
@@ -132,6 +134,12 @@ impl Config {
                 seconds(5),
                 Duration::from_millis(100)..=seconds(60),
                 "how long a service may take to answer",
+            ),
+            head_timeout: reader.duration_ms(
+                "GATEWAY_HEAD_TIMEOUT_MS",
+                seconds(10),
+                Duration::from_millis(100)..=seconds(60),
+                "how long a client may take to send the head of a request",
             ),
             body_timeout: reader.duration_ms(
                 "GATEWAY_BODY_TIMEOUT_MS",

@@ -1,24 +1,63 @@
-//! A connection whose bare protocol errors carry a problem.
+//! A connection whose bare protocol errors carry a problem, and that ends when nothing happens on it.
 //!
 //! When a request cannot even be read (not HTTP, headers too large, too slow), the HTTP library answers with a status line and an empty
 //! body, before any handler is asked. No handler of ours ever answers a failure without a body, so an empty one is recognised as the
 //! library's and filled in.
+//!
+//! The library also minds the clock for the first request of a connection only. A later head that never ends, an answer that nobody
+//! takes, or a tunnel that was refused would keep a connection for good; [`Pulse`] bounds them.
 
+use std::cell::Cell;
+use std::future::Future as _;
 use std::io;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
-use kernel::{Error, ErrorCode, Ids, Locale};
+use kernel::{Clock, Error, ErrorCode, Ids, Locale};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::problem::{self, About};
+
+/// When something last happened on a connection.
+pub struct Pulse {
+    clock: Clock,
+    last: Cell<Instant>,
+    handling: Cell<bool>,
+}
+
+/// A request being handled: meanwhile the connection waits for us, not for the client.
+pub struct Handling(Rc<Pulse>);
+
+impl Pulse {
+    /// A request has arrived; its handling lasts as long as what is returned.
+    pub fn handle(self: &Rc<Self>) -> Handling {
+        self.handling.set(true);
+        Handling(Rc::clone(self))
+    }
+
+    fn beat(&self) {
+        self.last.set(self.clock.instant());
+    }
+}
+
+impl Drop for Handling {
+    fn drop(&mut self) {
+        self.0.handling.set(false);
+        self.0.beat();
+    }
+}
 
 /// A socket that fills in bare errors.
 pub struct Conn {
     socket: TcpStream,
     ids: Ids,
     filled: Option<Filled>,
+    pulse: Rc<Pulse>,
+    patience: Duration,
+    alarm: Pin<Box<tokio::time::Sleep>>,
 }
 
 /// What is written in the place of a bare error.
@@ -30,12 +69,46 @@ struct Filled {
 }
 
 impl Conn {
-    /// Wraps an accepted socket.
-    pub fn new(socket: TcpStream, ids: Ids) -> Self {
+    /// Wraps an accepted socket, which ends when for `patience` neither a request is handled nor a byte of an answer taken.
+    pub fn new(socket: TcpStream, ids: Ids, clock: Clock, patience: Duration) -> Self {
+        let pulse = Pulse {
+            last: Cell::new(clock.instant()),
+            clock,
+            handling: Cell::new(false),
+        };
         Self {
             socket,
             ids,
             filled: None,
+            pulse: Rc::new(pulse),
+            patience,
+            alarm: Box::pin(tokio::time::sleep(patience)),
+        }
+    }
+
+    /// What the handler of requests tells the connection by.
+    pub fn pulse(&self) -> Rc<Pulse> {
+        Rc::clone(&self.pulse)
+    }
+
+    /// Ready when the client has let too much time pass.
+    fn poll_alarm(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            if self.alarm.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            let silence = self
+                .pulse
+                .clock
+                .instant()
+                .saturating_duration_since(self.pulse.last.get());
+            let rest = self.patience.saturating_sub(silence);
+            if rest.is_zero() && !self.pulse.handling.get() {
+                return Poll::Ready(());
+            }
+            // While a request is handled its own deadlines hold; then the whole patience begins anew.
+            let pause = if rest.is_zero() { self.patience } else { rest };
+            self.alarm.set(tokio::time::sleep(pause));
         }
     }
 
@@ -98,7 +171,12 @@ impl AsyncRead for Conn {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().socket).poll_read(cx, buffer)
+        let this = self.get_mut();
+        let outcome = Pin::new(&mut this.socket).poll_read(cx, buffer);
+        if outcome.is_pending() && this.poll_alarm(cx).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        outcome
     }
 }
 
@@ -113,7 +191,11 @@ impl AsyncWrite for Conn {
             this.filled = this.fill_in(answer);
         }
         let Some(filled) = &mut this.filled else {
-            return Pin::new(&mut this.socket).poll_write(cx, answer);
+            let outcome = Pin::new(&mut this.socket).poll_write(cx, answer);
+            if outcome.is_ready() {
+                this.pulse.beat();
+            }
+            return outcome;
         };
         while filled.written < filled.bytes.len() {
             match Pin::new(&mut this.socket).poll_write(cx, &filled.bytes[filled.written..]) {

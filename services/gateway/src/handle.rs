@@ -96,8 +96,9 @@ impl Worker {
             response
         });
         self.dress(&mut response, &arrival, origin, &story);
-        // A server that ends tells its clients to take the next request elsewhere.
-        if self.shared.process.shutdown.is_begun() || is_last(&request) {
+        // A server that ends tells its clients to take the next request elsewhere, and does so while it still takes them all: a connection that
+        // is closed at a moment of the server's choosing may carry a request already.
+        if self.shared.process.health.is_draining() || is_last(&request) {
             response
                 .head_mut()
                 .set_connection_type(actix_http::ConnectionType::Close);

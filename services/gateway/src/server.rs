@@ -11,12 +11,10 @@ use actix_server::Server;
 use actix_service::{ServiceFactoryExt as _, fn_service};
 use tokio::net::TcpStream;
 
-use crate::conn::Conn;
+use crate::conn::{Conn, Pulse};
 use crate::handle::{Shared, Worker};
 use crate::upstream::Links;
 
-/// How long a client may take to send the head of a request.
-const HEAD_MAX: Duration = Duration::from_secs(10);
 /// How long a connection may take to close.
 const CLOSE_MAX: Duration = Duration::from_secs(2);
 /// How long answers under way may take once the process ends; the process as a whole has a little more.
@@ -48,10 +46,11 @@ pub async fn serve(
                 shared: Arc::clone(&shared),
                 upstreams: links.open(),
             });
-            let (ids, draining) = (shared.process.ids.clone(), draining.clone());
+            let (process, draining) = (shared.process.clone(), draining.clone());
+            let patience = shared.config.keep_alive + shared.config.head_timeout;
             let http = HttpService::<Conn, _, _>::build()
                 .keep_alive(KeepAlive::Timeout(shared.config.keep_alive))
-                .client_request_timeout(HEAD_MAX)
+                .client_request_timeout(shared.config.head_timeout)
                 .client_disconnect_timeout(CLOSE_MAX)
                 // A client that closes its half is gone: what it asked for is cancelled all the way down.
                 .h1_allow_half_closed(false)
@@ -59,19 +58,32 @@ pub async fn serve(
                     let draining = draining.clone();
                     async move { draining.notified().await }
                 })
+                .on_connect_ext(|conn: &Conn, extensions| {
+                    extensions.insert(conn.pulse());
+                })
                 .finish(move |request: Request| {
                     let worker = Rc::clone(&worker);
-                    async move { Ok::<_, std::convert::Infallible>(worker.handle(request).await) }
+                    let handling = request.conn_data::<Rc<Pulse>>().map(Pulse::handle);
+                    async move {
+                        let response = worker.handle(request).await;
+                        drop(handling);
+                        Ok::<_, std::convert::Infallible>(response)
+                    }
                 });
             fn_service(move |socket: TcpStream| {
-                    let (peer, ids) = (socket.peer_addr().ok(), ids.clone());
-                    // Answers are written whole; waiting for more to send would only delay them.
-                    let _ = socket.set_nodelay(true);
-                    async move {
-                        Ok::<_, DispatchError>((Conn::new(socket, ids), Protocol::Http1, peer))
-                    }
-                })
-                .and_then(http)
+                let (peer, ids) = (socket.peer_addr().ok(), process.ids.clone());
+                let clock = process.clock.clone();
+                // Answers are written whole; waiting for more to send would only delay them.
+                let _ = socket.set_nodelay(true);
+                async move {
+                    Ok::<_, DispatchError>((
+                        Conn::new(socket, ids, clock, patience),
+                        Protocol::Http1,
+                        peer,
+                    ))
+                }
+            })
+            .and_then(http)
         })?
         .run();
     let handle = server.handle();

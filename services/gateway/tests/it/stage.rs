@@ -232,6 +232,7 @@ pub fn config(auth: &str, niche: &str) -> Config {
         replicas: 1,
         workers: 1,
         request_timeout: Duration::from_secs(5),
+        head_timeout: Duration::from_secs(10),
         body_timeout: Duration::from_secs(5),
         upload_timeout: Duration::from_secs(60),
         heartbeat: Duration::from_secs(15),
