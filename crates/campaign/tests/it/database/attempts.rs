@@ -46,6 +46,8 @@ pub enum Promise {
     Rows(u64),
     /// As many rows, or the word that other rows refer to them.
     RowsUnlessReferred(u64),
+    /// One row, or the word that everybody's table has it already.
+    RowUnlessTaken,
     Refused(&'static str),
 }
 
@@ -82,6 +84,11 @@ impl Rights {
             delete,
             update,
         }
+    }
+
+    /// Any at all.
+    pub fn any(&self) -> bool {
+        self.select || self.insert || self.delete || !self.update.is_empty()
     }
 }
 
@@ -191,7 +198,7 @@ impl<'a> Attempts<'a> {
         let promise = if self.is_bound {
             Promise::Refused("42501")
         } else {
-            Promise::Rows(1)
+            Promise::RowUnlessTaken
         };
         let returning = format!("{plain} returning *");
         self.add("insert", rights.insert, plain, promise.clone());
@@ -268,6 +275,12 @@ impl<'a> Attempts<'a> {
         let (t, rights) = (self.name(), self.rights);
         let from = |condition: &str| format!("merge into {t} using (select 1) as s on {condition}");
         let (all, foreign, none) = (from("true"), from(&self.of_other()), from("false"));
+        // MERGE that reads no column is not filtered but refused at the first foreign row; nothing of ours uses it.
+        let seen = if self.table.has_tenant {
+            from(&format!("{t}.tenant_id is not null"))
+        } else {
+            all.clone()
+        };
         if let Some(column) = rights.update.first() {
             let can = rights.select;
             let update = format!("when matched then update set {column} = {t}.{column}");
@@ -278,7 +291,11 @@ impl<'a> Attempts<'a> {
         let can = rights.delete && rights.select;
         let delete = "when matched then delete";
         let visible = Promise::RowsUnlessReferred(self.visible);
-        self.add("merge delete", can, format!("{all} {delete}"), visible);
+        self.add("merge delete", can, format!("{seen} {delete}"), visible);
+        if self.is_bound && can {
+            let sql = format!("{all} {delete}");
+            self.add("merge delete unseen", can, sql, Promise::Refused("42501"));
+        }
         self.foreign("merge delete foreign", can, format!("{foreign} {delete}"));
         if self.is_bound {
             let row = self.generator.row(self.table, &Owner::newcomer(t), 0);
@@ -296,15 +313,18 @@ impl<'a> Attempts<'a> {
     /// Nobody but the owner, in any context.
     fn structure(&mut self) {
         let t = self.name();
-        for (what, sql) in [
+        let mut list = vec![
             ("truncate", format!("truncate {t} cascade")),
             (
                 "disable",
                 format!("alter table {t} disable row level security"),
             ),
-            ("drop policy", format!("drop policy t on {t}")),
             ("drop", format!("drop table {t}")),
-        ] {
+        ];
+        if self.table.has_tenant {
+            list.push(("drop policy", format!("drop policy t on {t}")));
+        }
+        for (what, sql) in list {
             self.add(what, false, sql, Promise::Rows(0));
         }
     }
@@ -342,6 +362,8 @@ impl Promise {
             (Self::Rows(rows), Ok(done)) => rows == done,
             (Self::RowsUnlessReferred(rows), Ok(done)) => rows == done,
             (Self::RowsUnlessReferred(rows), Err(code)) => *rows > 0 && code == "23503",
+            (Self::RowUnlessTaken, Ok(done)) => *done == 1,
+            (Self::RowUnlessTaken, Err(code)) => code == "23505",
             (Self::Refused(code), Err(told)) => told == code,
             _ => false,
         }

@@ -23,10 +23,10 @@ impl Dice {
 
     /// Another sequence for another task.
     pub fn split(&mut self) -> Self {
-        Self(self.next())
+        Self(self.roll())
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub fn roll(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -36,6 +36,6 @@ impl Dice {
 
     /// A number below `limit`.
     pub fn below(&mut self, limit: u64) -> u64 {
-        self.next() % limit
+        self.roll() % limit
     }
 }

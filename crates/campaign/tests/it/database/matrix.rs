@@ -1,11 +1,11 @@
 //! Every table, as every runtime role, in every context: what the policy promises is what happens. Tables and rows come from the live catalogue, so that a
 //! new table is covered without a new test, or the test says what it lacks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::TryStreamExt as _;
 use sqlx::postgres::PgConnection;
-use sqlx::{AssertSqlSafe, Executor as _};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 use testkit::TestDb;
 
 use campaign::Extent;
@@ -144,21 +144,23 @@ async fn try_table(
 ) {
     let rights = Rights::of(&mut filled.admin, role, name).await;
     let (a, b) = (filled.a.clone(), filled.b.clone());
-    let (all, of_a, of_b) = (
-        filled.count(name, "true").await,
-        count_of(filled, name, &a).await,
-        count_of(filled, name, &b).await,
-    );
+    let mut contexts = vec![(Context::Of(a.clone()), &b, 0)];
+    let (mut all, has_rights) = (0, rights.any());
+    // Whoever has no rights at all is refused before any policy is asked, so one context says it.
+    if has_rights {
+        all = filled.count(name, "true").await;
+        contexts[0].2 = count_of(filled, name, &a).await;
+        let of_b = count_of(filled, name, &b).await;
+        contexts.extend([
+            (Context::Unset, &b, 0),
+            (Context::Of(b.clone()), &a, of_b),
+            (Context::Empty, &b, 0),
+            (Context::Garbage, &a, 0),
+            (Context::Nil, &b, 0),
+        ]);
+    }
     let table = &filled.tables[name];
     let is_bound = table.has_tenant && !(role.ends_with("_relay") && is_relayed(table));
-    let contexts = [
-        (Context::Unset, &b, 0),
-        (Context::Of(a.clone()), &b, of_a),
-        (Context::Of(b.clone()), &a, of_b),
-        (Context::Empty, &b, 0),
-        (Context::Garbage, &a, 0),
-        (Context::Nil, &b, 0),
-    ];
     let generator = Generator::new(&filled.tables);
     for (context, other, own) in contexts {
         let visible = if is_bound { own } else { all };
@@ -224,10 +226,7 @@ async fn copy(
         .unwrap();
     // The driver's function for COPY loses count of the server's messages when it is refused, so it serves only where it is not.
     let copied = match out.promise {
-        Promise::Refused(_) => connection
-            .execute(sqlx::raw_sql(AssertSqlSafe(out.sql.clone())))
-            .await
-            .map(|done| done.rows_affected()),
+        Promise::Refused(_) => refused_copy(connection, &out.sql).await,
         _ => lines_copied(connection, &out.sql).await,
     };
     let copied = copied.map_err(|error| code(&error));
@@ -245,12 +244,17 @@ async fn copy(
         .execute(sqlx::raw_sql(AssertSqlSafe(begin)))
         .await
         .unwrap();
-    let copied = connection
-        .execute(sqlx::raw_sql(AssertSqlSafe(into.sql.clone())))
-        .await
-        .map(|done| done.rows_affected());
+    let copied = refused_copy(connection, &into.sql).await;
     connection.execute("rollback").await.unwrap();
     tally.judge(whom, &into, &copied.map_err(|error| code(&error)));
+}
+
+/// Some refusals come only after the server has begun to copy, and the driver meets them with the next statement.
+async fn refused_copy(connection: &mut PgConnection, sql: &str) -> Result<u64, sqlx::Error> {
+    let sql = AssertSqlSafe(sql.to_owned());
+    let copied = connection.execute(sqlx::raw_sql(sql)).await;
+    connection.execute("rollback").await?;
+    Ok(copied?.rows_affected())
 }
 
 async fn lines_copied(connection: &mut PgConnection, sql: &str) -> Result<u64, sqlx::Error> {
@@ -291,10 +295,14 @@ async fn try_references(
             continue;
         }
         let parent = generator.row(target, foreign, 0);
-        let row = with_reference(&row, &key.columns, &parent, &key.target_columns);
+        let referring = with_reference(&row, &key.columns, &parent, &key.target_columns);
+        // What both refer to may be everybody's, a person for example.
+        if BTreeSet::from_iter(&referring) == BTreeSet::from_iter(&row) {
+            continue;
+        }
         attempts.push(Attempt {
             what: "refer to a foreign row",
-            sql: insert(&table.name, &row),
+            sql: insert(&table.name, &referring),
             promise: Promise::Refused("23503"),
         });
     }
@@ -348,7 +356,6 @@ async fn the_gate_reports_every_table_that_loses_a_protection() {
             if rule == "R2" && (table.is_partition || name.starts_with("search.")) {
                 continue;
             }
-            use sqlx::Connection as _;
             let mut transaction = admin.begin().await.unwrap();
             transaction
                 .execute(sqlx::raw_sql(AssertSqlSafe(mutation.clone())))

@@ -1,7 +1,7 @@
 //! Errors that another tenant's rows would cause: whoever asks such a question learns nothing, not even that there is a row.
 
 use reqwest::Method;
-use sqlx::{AssertSqlSafe, Executor as _};
+use sqlx::AssertSqlSafe;
 
 use super::attempts::{Attempt, Context, Promise, run};
 use super::rows::Owner;
