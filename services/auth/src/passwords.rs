@@ -1,6 +1,7 @@
 //! Passwords: peppered Argon2id, bounded, and equally slow for people who do not exist.
 
-use std::sync::Arc;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
 use argon2::password_hash::phc::PasswordHash;
@@ -8,7 +9,7 @@ use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use argon2::{Algorithm, Argon2, Params, Version};
 use kernel::{Error, Result, Violation};
 use ring::hmac;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use zeroize::Zeroizing;
 
 /// OWASP's first choice for Argon2id: 19 MiB, two passes, one lane; about 25 ms of one core.
@@ -18,6 +19,9 @@ const LANES: u32 = 1;
 
 /// How long a request waits for one of the hashing slots. Longer than a burst of sign-ins takes, shorter than a client waits.
 const SLOT_WAIT_MAX: Duration = Duration::from_secs(2);
+
+/// Sign-ins under way for each slot: enough to keep it busy while others read and write.
+const SEATS_PER_SLOT: usize = 2;
 
 /// Distinct characters below which a password is a pattern, whatever its length.
 const DISTINCT_CHARS_MIN: usize = 5;
@@ -45,7 +49,7 @@ const COMMON: &[&str] = &[
     "mudar",
 ];
 
-/// Hashes and verifies passwords on blocking threads, never more at a time than there are slots.
+/// Hashes and verifies passwords, never more at a time than there are slots.
 #[derive(Clone)]
 pub struct Passwords(Arc<Inner>);
 
@@ -53,6 +57,8 @@ struct Inner {
     pepper: hmac::Key,
     argon: Argon2<'static>,
     slots: Arc<Semaphore>,
+    seats: Arc<Semaphore>,
+    threads: mpsc::Sender<Job>,
     /// A hash that nobody knows the password of: verifying against it costs what a real verification costs.
     nobody: String,
 }
@@ -63,14 +69,22 @@ impl Passwords {
         let params = Params::new(MEMORY_KIB, PASSES, LANES, None)
             .expect("the parameters are within the bounds of Argon2");
         let argon = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+        let slots = slots.max(1);
         let mut inner = Inner {
             pepper: hmac::Key::new(hmac::HMAC_SHA256, pepper),
             argon,
-            slots: Arc::new(Semaphore::new(slots.max(1))),
+            slots: Arc::new(Semaphore::new(slots)),
+            seats: Arc::new(Semaphore::new(slots * SEATS_PER_SLOT)),
+            threads: start_threads(slots)?,
             nobody: String::new(),
         };
         inner.nobody = inner.hash("a password that is never compared for equality")?;
         Ok(Self(Arc::new(inner)))
+    }
+
+    /// Lets in a sign-in, before it has cost anything. Fails with `Unavailable` when too many are under way for too long.
+    pub async fn admit(&self) -> Result<OwnedSemaphorePermit> {
+        wait_for(&self.0.seats).await
     }
 
     /// The PHC string of a new salted, peppered hash. Fails with `Unavailable` when no slot becomes free in time.
@@ -94,20 +108,29 @@ impl Passwords {
         &self,
         work: impl FnOnce(&Inner) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let slot = tokio::time::timeout(SLOT_WAIT_MAX, self.0.slots.clone().acquire_owned())
-            .await
-            .map_err(|elapsed| Error::unavailable("password hashing", elapsed))?
-            .map_err(Error::internal)?;
+        let slot = wait_for(&self.0.slots).await?;
         let inner = self.0.clone();
+        let (done, outcome) = oneshot::channel();
         // The permit moves into the work: a caller that goes away does not free a slot whose core is still busy.
-        let work = move || {
-            let _slot = slot;
-            work(&inner)
+        let job = move || {
+            let result = work(&inner);
+            drop(slot);
+            // Nobody is told when the caller went away.
+            let _told = done.send(result);
         };
-        tokio::task::spawn_blocking(work)
-            .await
-            .map_err(Error::internal)?
+        self.0
+            .threads
+            .send(Box::new(job))
+            .map_err(|_| Error::internal("the threads that hash passwords are gone"))?;
+        outcome.await.map_err(Error::internal)?
     }
+}
+
+async fn wait_for(permits: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit> {
+    tokio::time::timeout(SLOT_WAIT_MAX, Arc::clone(permits).acquire_owned())
+        .await
+        .map_err(|elapsed| Error::unavailable("password hashing", elapsed))?
+        .map_err(Error::internal)
 }
 
 impl Inner {
@@ -131,6 +154,32 @@ impl Inner {
             .verify_password(self.peppered(password).as_ref(), &hash)
             .is_ok())
     }
+}
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// A thread for each slot, until the sender is dropped.
+///
+/// Not the runtime's blocking threads: those come and go under load, and the allocator keeps the memory of a hash for each of them.
+fn start_threads(slots: usize) -> Result<mpsc::Sender<Job>> {
+    let (sender, jobs) = mpsc::channel::<Job>();
+    let jobs = Arc::new(Mutex::new(jobs));
+    for number in 0..slots {
+        let jobs = Arc::clone(&jobs);
+        let work = move || {
+            loop {
+                let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                let Ok(job) = job else { return };
+                // Whoever waits for the outcome learns of the panic; the thread goes on.
+                let _ended = catch_unwind(AssertUnwindSafe(job));
+            }
+        };
+        std::thread::Builder::new()
+            .name(format!("password-{number}"))
+            .spawn(work)
+            .map_err(Error::internal)?;
+    }
+    Ok(sender)
 }
 
 /// Refuses passwords that guessing tries first. Length is a declared rule of the contract; composition is nobody's business (NIST SP 800-63B-4).

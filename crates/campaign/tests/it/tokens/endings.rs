@@ -209,7 +209,7 @@ async fn refresh_until_refused(service: &Service, mut token: String) -> (Vec<Tok
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn nothing_is_minted_once_an_end_has_returned() {
     let extent = Extent::of_this_run();
-    let rounds = extent.pick(60, 10_000) / LANES;
+    let rounds = extent.pick(60_usize, 10_000).div_ceil(LANES);
     let service = Service::start().await;
     let people = service.people(LANES).await;
     let mut lanes = Vec::new();

@@ -8,8 +8,8 @@ use kernel::Clock;
 use proto::auth::v1 as pb;
 use serde_json::{Value, json};
 
-use super::revocation::Town;
 use super::service::{PASSWORD, Service};
+use super::town::Town;
 
 /// Pairs for the timing: the error of the measure is then a third of what is allowed.
 const PAIRS: usize = 5_000;
