@@ -186,14 +186,20 @@ impl Platform {
     /// Waits for the readiness of the gateway: it has heard from auth.
     async fn wait_until_ready(&self) {
         let client = self.client();
-        testkit::eventually("the platform is ready", async || {
-            client
-                .status("/health/ready")
-                .await
-                .is_ok_and(|status| status.is_success())
-                .then_some(())
-        })
-        .await;
+        let is_ready = async || {
+            let answer = client.status("/health/ready").await;
+            answer.is_ok_and(|status| status.is_success())
+        };
+        let waiting = async {
+            while !is_ready().await {
+                // sleeps because nine parts start in their own time
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        // A debug build beside compilers may need this long.
+        tokio::time::timeout(Duration::from_secs(60), waiting)
+            .await
+            .expect("the platform becomes ready");
     }
 
     /// A client without a credential.
