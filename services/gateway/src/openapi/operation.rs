@@ -1,7 +1,7 @@
 //! Methods as operations.
 
-use proto::policy::{Access, Idempotency, Rate};
 use prost_reflect::{Kind, MessageDescriptor};
+use proto::policy::{Access, Idempotency, Rate};
 use serde_json::{Map, Value, json};
 
 use super::schema::{Schemas, Side};
@@ -226,7 +226,10 @@ fn list_members(
         };
         if inner.full_name() == "google.protobuf.Struct" {
             patterns.push(format!("^{}\\.[^,]+$", name.replace('.', "\\.")));
-        } else if !inner.full_name().starts_with("google.") && !field.is_map() && depth < LISTED_DEPTH {
+        } else if !inner.full_name().starts_with("google.")
+            && !field.is_map()
+            && depth < LISTED_DEPTH
+        {
             list_members(&inner, &format!("{name}."), depth + 1, names, patterns);
         }
     }
@@ -344,18 +347,22 @@ fn success(method: &Method, schemas: &mut Schemas) -> Value {
         }
         Answer::Events => {
             response["description"] =
-                "Server-Sent Events. The last one has the name `end`, `error` (its `data` is a problem) or `reconnect`.".into();
+                "Server-Sent Events. The last one has the name `end`, `error` (its `data` is a problem) or `reconnect`; the others have none, which makes them a `message`.".into();
             // Before OpenAPI 3.2 the schema of an event stream is that of one event.
             json!({"text/event-stream": {"schema": {
                 "type": "object",
                 "properties": {
                     "id": {"type": "string", "pattern": "^[0-9]+$"},
-                    "event": {"type": "string", "enum": ["end", "error", "reconnect"]},
+                    "event": {"type": "string", "enum": ["message", "end", "error", "reconnect"]},
                     "retry": {"type": "integer", "minimum": 0},
                     "data": {
                         "type": "string",
                         "contentMediaType": "application/json",
-                        "contentSchema": schemas.reference(&output, Side::Envelope),
+                        "contentSchema": {"anyOf": [
+                            schemas.reference(&output, Side::Envelope),
+                            {"$ref": "#/components/schemas/Problem"},
+                            {"type": "object", "maxProperties": 0},
+                        ]},
                     },
                 },
             }}})

@@ -60,7 +60,11 @@ impl Schemas {
             if is_required {
                 required.push(field.json_name().to_owned());
             }
-            properties.insert(field.json_name().to_owned(), self.field(&field, inner));
+            let mut property = self.field(&field, inner);
+            if side == Side::Request && !is_required {
+                allow_null(&mut property);
+            }
+            properties.insert(field.json_name().to_owned(), property);
         }
         let mut schema = json!({"type": "object"});
         let comment = texts::of(&message.parent_file(), message.path()).whole();
@@ -145,6 +149,24 @@ impl Schemas {
             "google.protobuf.ListValue" => json!({"type": "array", "items": {}}),
             _ => self.reference(message, side),
         }
+    }
+}
+
+/// In a request `null` is absence, so it may stand for whatever may be absent.
+fn allow_null(schema: &mut Value) {
+    let Some(known) = schema.as_object_mut() else {
+        return;
+    };
+    if let Some(Value::Array(words)) = known.get_mut("enum") {
+        words.push(Value::Null);
+    }
+    if let Some(kind) = known.get("type").cloned() {
+        known.insert("type".to_owned(), json!([kind, "null"]));
+    } else if let Some(reference) = known.remove("$ref") {
+        known.insert(
+            "anyOf".to_owned(),
+            json!([{"$ref": reference}, {"type": "null"}]),
+        );
     }
 }
 
