@@ -45,7 +45,7 @@ pub async fn relay(outbox: Outbox, broker: Broker, shutdown: Shutdown) {
             if shutdown.is_begun() {
                 return;
             }
-            match until_the_end(&shutdown, relay.turn(&shutdown)).await {
+            match until_the_end(&shutdown, Box::pin(relay.turn(&shutdown))).await {
                 Some(Ok(())) => pause = PAUSE_FIRST,
                 Some(Err(failed)) => break failed,
                 // What was not confirmed stays in the outbox.

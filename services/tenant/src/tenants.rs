@@ -16,6 +16,7 @@ use proto::tenant::v1::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use crate::App;
@@ -68,7 +69,8 @@ enum Owner {
 /// package with a violation. Emits `tenant.created` and `tenant.package.assigned`.
 ///
 /// The caller becomes owner even if auth is down at this moment: the event brings it about as soon as auth is back.
-/// A named owner is provisioned before the commit, because an address must not travel in an event.
+/// A named owner is provisioned before the commit, because an address must not travel in an event. Should this process die between the two,
+/// auth knows a tenant that does not exist yet; the repetition with the same key brings that very one into being.
 pub async fn create_tenant(
     app: &App,
     ctx: &RequestContext,
@@ -90,7 +92,7 @@ pub async fn create_tenant(
     }
     let now = app.clock.now();
     let tenant = Tenant {
-        tenant_id: app.ids.next(),
+        tenant_id: id_of(app, ctx, &owner, request),
         slug: request.slug.clone(),
         name: request.name.trim().to_owned(),
         status: "active".to_owned(),
@@ -130,7 +132,7 @@ pub async fn get_tenant(app: &App, ctx: &RequestContext, tenant_id: TenantId) ->
     Ok(tenant)
 }
 
-/// Lists tenants: all for platform staff, the caller's own for everybody else.
+/// Lists tenants: all for platform staff, the caller's own for everybody else who may read it by [`get_tenant`].
 pub async fn list_tenants(
     app: &App,
     ctx: &RequestContext,
@@ -148,7 +150,7 @@ pub async fn list_tenants(
             store::list_directory(&mut tx, filter, after.as_ref(), page.rows_to_read()).await?;
         tx.commit().await?;
         rows
-    } else if let Some(tenant_id) = ctx.tenant_id() {
+    } else if let Some(tenant_id) = ctx.tenant_id().filter(|_| ctx.may("tenants.read")) {
         let mut tx = app.db.tenant(ctx).await?;
         let row = store::find_tenant(&mut tx, tenant_id).await?;
         tx.commit().await?;
@@ -273,6 +275,25 @@ async fn refresh_one(app: &App, ctx: &RequestContext, tenant_id: TenantId) -> Re
         emit_access(&mut tx, &tenant, &actions)?;
     }
     tx.commit().await
+}
+
+/// A new id. For a named owner, whom auth hears of before anything is permanent here, it follows from the key, so that a repetition
+/// means the same tenant.
+fn id_of(app: &App, ctx: &RequestContext, owner: &Owner, request: &CreateTenantRequest) -> Uuid {
+    let (Owner::Named { email, .. }, Some(key)) = (owner, ctx.idempotency_key()) else {
+        return app.ids.next();
+    };
+    let caller = ctx.principal().id().unwrap_or(Uuid::nil()).to_string();
+    let mut hash = Sha256::new();
+    for part in [caller.as_str(), key, request.slug.as_str(), email.as_str()] {
+        // The length keeps `ab` + `c` apart from `a` + `bc`.
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part.as_bytes());
+    }
+    let digest = hash.finalize();
+    let mut bytes = [0_u8; 16];
+    bytes.copy_from_slice(&digest[..16]);
+    uuid::Builder::from_custom_bytes(bytes).into_uuid()
 }
 
 fn owner_of(ctx: &RequestContext, request: &CreateTenantRequest) -> Result<Owner> {

@@ -21,7 +21,8 @@ pub async fn insert_tenant(tx: &mut Tx, tenant: &Tenant) -> Result<()> {
     .execute(tx.conn())
     .await
     .map_err(|error| match db::unique_violation(&error) {
-        Some("tenants_slug_key") => slug_taken(),
+        // An id follows from the key and the slug, so whoever meets it meets the slug, too.
+        Some("tenants_slug_key" | "tenants_pkey") => slug_taken(),
         _ => db::classify(error),
     })?;
     Ok(())
