@@ -23,7 +23,7 @@ mod search;
 mod table;
 mod tokens;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -81,9 +81,9 @@ pub struct Extent {
     /// Reach PostgreSQL by TCP although it has a Unix socket.
     #[arg(long)]
     tcp: bool,
-    /// Take `target/release/stack` as it is instead of building it.
+    /// Take this binary of `stack` instead of building one, for example to compare two.
     #[arg(long)]
-    built: bool,
+    stack: Option<PathBuf>,
     /// Leave the platform running until Enter is pressed, for example to look at it with `perf`.
     #[arg(long)]
     stay: bool,
@@ -117,7 +117,7 @@ struct Bench<'b> {
 
 /// Measures everything and prints the table.
 pub fn run(root: &Path, extent: &Extent) -> Result<()> {
-    let surroundings = Surroundings::prepare(root, extent.built, extent.tcp)?;
+    let surroundings = Surroundings::prepare(root, extent.stack.as_deref(), extent.tcp)?;
     let mut table = Table::new(&platform::machine());
     // The first start prepares the database and is not measured.
     Platform::start(&surroundings, &[])?.0.stop()?;

@@ -32,7 +32,7 @@ pub(super) fn measure(bench: &mut Bench<'_>, platform: Platform) -> Result<Platf
         rounds.push(round(bench, &platform, (&format!("now-{n}"), count))?);
     }
     platform.stop()?;
-    let all = middle_of(&rounds, |round| round.spent.all());
+    let all = middle_of(&rounds, |round| round.spent.answering());
     let table = &mut bench.table;
     table.goal(
         "record created, with event and audit entry: processor time",
@@ -89,6 +89,10 @@ fn afterwards(
         "",
     );
     tell_parts(&mut bench.table, &rounds, "the platform");
+    let broker = middle_of(&rounds, |round| round.spent.rabbitmq);
+    bench
+        .table
+        .row("  of it RabbitMQ", format!("{broker:.0} us"), "");
     bench.table.row(
         "  of it later",
         format!("{:.0} us", (all - at_once).max(0.0)),

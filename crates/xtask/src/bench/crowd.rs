@@ -102,7 +102,7 @@ fn round(
     let load = load::closed(address, requests, (count, connections), 200)?;
     let spent = Spent::so_far(platform.pid(), servers).since(before, count as f64);
     Ok(Round {
-        spent: spent.all(),
+        spent: spent.answering(),
         load,
     })
 }

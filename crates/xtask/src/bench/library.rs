@@ -22,6 +22,10 @@ const SPREAD: f32 = 0.5;
 /// What is left in all other directions.
 const NOISE: f32 = 0.02;
 const WORDS: usize = 5_000;
+/// Vectors that are added up to new ones, in each of two pools: twenty-five million pairs for each cluster.
+const POOL: usize = 5_000;
+/// Decimals of a vector's numbers as they are written.
+const SCALE: f32 = 10_000.0;
 /// Rows in one message of COPY.
 const BATCH: usize = 1_000;
 /// The built-in embedder's, or the service would not look at the vectors.
@@ -48,8 +52,10 @@ const FILL: &str = "
 /// Makes the same documents and queries in every run.
 pub(super) struct Library {
     random: Random,
-    centres: Vec<[f32; LATENT]>,
-    directions: Vec<[f32; DIMENSIONS]>,
+    centres: Vec<Vec<f32>>,
+    pools: [Vec<Vec<f32>>; 2],
+    /// Each number from -1 to 1 as it is written, with its comma: formatting forty million of them would take longer than all the rest.
+    numbers: Vec<String>,
     words: Vec<String>,
     /// The share of all words up to and with each.
     shares: Vec<f64>,
@@ -58,12 +64,20 @@ pub(super) struct Library {
 impl Library {
     pub(super) fn new() -> Self {
         let mut random = Random(42);
-        let centres = (0..CLUSTERS)
-            .map(|_| std::array::from_fn(|_| random.normal()))
+        let directions: Vec<Vec<f32>> = (0..LATENT)
+            .map(|_| (0..DIMENSIONS).map(|_| random.normal()).collect())
             .collect();
-        let directions = (0..LATENT)
-            .map(|_| std::array::from_fn(|_| random.normal()))
-            .collect();
+        // Two of a pool together lie as far from the middle as `SPREAD` says.
+        let around = SPREAD / std::f32::consts::SQRT_2;
+        let mut some = |count: usize, length: f32, noise: f32| {
+            (0..count)
+                .map(|_| spread(&mut random, &directions, (length, noise)))
+                .collect::<Vec<_>>()
+        };
+        let centres = some(CLUSTERS, 1.0, 0.0);
+        let pools = [some(POOL, around, NOISE), some(POOL, around, NOISE)];
+        let steps = -(SCALE as i32)..=SCALE as i32;
+        let numbers = steps.map(|step| format!("{:.4},", step as f32 / SCALE));
         let mut sum = 0.0;
         let shares = (0..WORDS).map(|rank| {
             sum += 1.0 / (rank as f64 + 20.0);
@@ -71,7 +85,8 @@ impl Library {
         });
         Self {
             centres,
-            directions,
+            pools,
+            numbers: numbers.collect(),
             words: (0..WORDS).map(word).collect(),
             shares: shares.collect(),
             random,
@@ -82,17 +97,16 @@ impl Library {
     pub(super) fn vector(&mut self) -> Vec<f32> {
         let random = &mut self.random;
         let centre = &self.centres[random.below(CLUSTERS)];
-        let mut vector = vec![0.0_f32; DIMENSIONS];
-        for (middle, direction) in centre.iter().zip(&self.directions) {
-            let along = middle + SPREAD * random.normal();
-            for (x, d) in vector.iter_mut().zip(direction) {
-                *x += along * d;
-            }
+        let [one, other] = &self.pools;
+        let (one, other) = (&one[random.below(POOL)], &other[random.below(POOL)]);
+        let mut square = 0.0;
+        let mut vector = Vec::with_capacity(DIMENSIONS);
+        for at in 0..DIMENSIONS {
+            let x = centre[at] + one[at] + other[at];
+            square += x * x;
+            vector.push(x);
         }
-        for x in &mut vector {
-            *x += NOISE * random.normal();
-        }
-        let length = vector.iter().map(|x| x * x).sum::<f32>().sqrt();
+        let length = square.sqrt();
         for x in &mut vector {
             *x /= length;
         }
@@ -165,10 +179,12 @@ impl Library {
                 (u128::from(self.random.next()) << 64) | n as u128
             );
             write!(rows, "{tenant_id}\t{id}\t{title}\t{title}. {content}\t[")?;
-            for (place, number) in self.vector().iter().enumerate() {
-                let comma = if place == 0 { "" } else { "," };
-                write!(rows, "{comma}{number:.4}")?;
+            for number in self.vector() {
+                let step = (number * SCALE) as i32 + SCALE as i32;
+                rows.push_str(&self.numbers[step as usize]);
             }
+            // In the place of the last comma.
+            rows.pop();
             rows.push_str("]\n");
             if n % BATCH == BATCH - 1 || n + 1 == count {
                 copy.send(rows.as_bytes()).await?;
@@ -178,6 +194,22 @@ impl Library {
         copy.finish().await?;
         Ok(())
     }
+}
+
+/// A vector that varies in the directions, by `length` in each, and by `noise` everywhere.
+fn spread(
+    random: &mut Random,
+    directions: &[Vec<f32>],
+    (length, noise): (f32, f32),
+) -> Vec<f32> {
+    let mut vector: Vec<f32> = (0..DIMENSIONS).map(|_| noise * random.normal()).collect();
+    for direction in directions {
+        let along = length * random.normal();
+        for (x, d) in vector.iter_mut().zip(direction) {
+            *x += along * d;
+        }
+    }
+    vector
 }
 
 /// A pronounceable word for each rank, none of which a dictionary stems.

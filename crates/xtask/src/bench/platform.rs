@@ -27,6 +27,7 @@ const STEP: Duration = Duration::from_millis(5);
 /// What the platform needs around it.
 pub(super) struct Surroundings {
     root: PathBuf,
+    stack: PathBuf,
     settings: BTreeMap<String, String>,
     admin_url: String,
     postmaster: u32,
@@ -37,8 +38,8 @@ pub(super) struct Surroundings {
 
 impl Surroundings {
     /// Builds the platform unless that is done, starts the servers and creates the database.
-    pub(super) fn prepare(root: &Path, is_built: bool, by_tcp: bool) -> Result<Self> {
-        if !is_built {
+    pub(super) fn prepare(root: &Path, stack: Option<&Path>, by_tcp: bool) -> Result<Self> {
+        if stack.is_none() {
             crate::tree::say("building the platform (release)");
             run(
                 root,
@@ -77,8 +78,10 @@ impl Surroundings {
         }
         fs::create_dir_all(folder.path().join("mail"))?;
         database::create(&admin_url, DATABASE)?;
+        let stack = stack.map_or_else(|| root.join("target/release/stack"), Path::to_path_buf);
         Ok(Self {
             root: root.to_path_buf(),
+            stack,
             settings,
             admin_url,
             postmaster: first_number(&root.join(".dev/postgres/data/postmaster.pid"))?,
@@ -190,6 +193,11 @@ impl Spent {
         }
     }
 
+    /// Of the processes that answer a request; the broker has no part in that.
+    pub(super) fn answering(self) -> f64 {
+        self.server + self.postgres + self.redis
+    }
+
     /// Of all processes.
     pub(super) fn all(self) -> f64 {
         self.server + self.postgres + self.redis + self.rabbitmq
@@ -208,7 +216,7 @@ impl Platform {
         let log_file = surroundings.folder.path().join("stack.log");
         let log = File::options().create(true).append(true).open(&log_file)?;
         let started = now();
-        let child = mortal(&surroundings.root.join("target/release/stack"))
+        let child = mortal(&surroundings.stack)
             .arg("up")
             .current_dir(&surroundings.root)
             .env_clear()
@@ -218,7 +226,7 @@ impl Platform {
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()
-            .context("cannot start target/release/stack")?;
+            .context("cannot start the platform")?;
         let mut platform = Self(child);
         let ready = http::request("GET /health/ready", None, None);
         let answered = patiently(START_PATIENCE, STEP, || {

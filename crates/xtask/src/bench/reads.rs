@@ -6,6 +6,7 @@ use super::fastify::Fastify;
 use super::http::request;
 use super::load::{self, Closed};
 use super::platform::{Platform, Spent};
+use super::table::Table;
 use super::{Bench, middle_of, pgbench};
 
 /// One round of requests.
@@ -62,7 +63,7 @@ pub(super) fn measure(bench: &mut Bench<'_>, platform: &Platform) -> Result<()> 
 
 impl Rounds {
     fn tell(&self, bench: &mut Bench<'_>) {
-        let all = |rounds: &[Round]| middle_of(rounds, |round| round.spent.all());
+        let all = |rounds: &[Round]| middle_of(rounds, |round| round.spent.answering());
         let (read, list, fastify) = (all(&self.reads), all(&self.lists), all(&self.fastify));
         let table = &mut bench.table;
         table.goal(
@@ -124,26 +125,23 @@ impl Rounds {
 
     /// Each round of ours with the round of theirs that followed it.
     fn pairs(&self) -> Vec<(f64, f64)> {
-        let ours = self.reads.iter().map(|round| round.spent.all());
-        let theirs = self.fastify.iter().map(|round| round.spent.all());
+        let ours = self.reads.iter().map(|round| round.spent.answering());
+        let theirs = self.fastify.iter().map(|round| round.spent.answering());
         ours.zip(theirs).collect()
     }
 }
 
-/// One row for each process that matters.
-pub(super) fn tell_parts(table: &mut super::table::Table, rounds: &[Round], server: &str) {
+/// One row for each process that answers.
+pub(super) fn tell_parts(table: &mut Table, rounds: &[Round], server: &str) {
     type Part = fn(&Spent) -> f64;
-    let parts: [(&str, Part); 4] = [
+    let parts: [(&str, Part); 3] = [
         (server, |spent| spent.server),
         ("PostgreSQL", |spent| spent.postgres),
         ("Redis", |spent| spent.redis),
-        ("RabbitMQ", |spent| spent.rabbitmq),
     ];
     for (name, part) in parts {
         let figure = middle_of(rounds, |round| part(&round.spent));
-        if figure >= 0.5 || name == server {
-            table.row(&format!("  of it {name}"), format!("{figure:.0} us"), "");
-        }
+        table.row(&format!("  of it {name}"), format!("{figure:.0} us"), "");
     }
 }
 
