@@ -14,7 +14,7 @@ use super::{FleetPlan, SERVICES};
 use crate::platform::{free_port, make_signing_key};
 
 /// Queues of a fleet that nobody has used for so long are deleted by the broker, also when the test was killed.
-const QUEUES_EXPIRE_MS: u32 = 600_000;
+const QUEUES_EXPIRE_MS: u32 = 3_600_000;
 /// Settings of one service that no other process may see.
 const PRIVATE: [&str; 3] = [
     "AUTH_SIGNING_KEY_FILE",
