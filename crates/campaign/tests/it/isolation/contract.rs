@@ -91,7 +91,7 @@ impl Method {
         !self.policy.http.is_empty()
     }
 
-    /// Whether it changes something.
+    /// Whether it answers page by page.
     pub fn is_list(&self) -> bool {
         self.descriptor
             .input()

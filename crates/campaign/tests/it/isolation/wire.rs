@@ -17,6 +17,9 @@ use super::contract::{self, Method};
 use super::people::{Credential, Principal};
 use super::world::World;
 
+/// How often a request comes back to a machine that is too busy.
+const COME_BACK_MAX: usize = 10;
+
 /// What came back over HTTP.
 #[derive(Clone, Debug)]
 pub struct HttpAnswer {
@@ -152,7 +155,8 @@ impl HttpAnswer {
 
     /// Everything that a client could tell two answers apart by, except what differs between any two requests.
     pub fn fingerprint(&self) -> String {
-        let volatile = ["date", "x-request-id"];
+        // Whether a connection stays open depends on its age, not on the request.
+        let volatile = ["date", "x-request-id", "connection"];
         let mut lines: Vec<String> = self
             .headers
             .iter()
@@ -174,12 +178,23 @@ impl HttpAnswer {
 }
 
 impl World {
-    /// Sends a request as `who`.
+    /// Sends a request as `who`. A busy machine may say "come back later", which is no verdict: then it comes back, as clients do.
     pub async fn http(&self, who: &Principal, request: HttpRequest) -> HttpAnswer {
-        let mut builder = self.http.request(
-            request.verb,
-            format!("{}{}", self.platform.base_url, request.target),
-        );
+        let mut answer = self.send(who, &request).await;
+        for _ in 0..COME_BACK_MAX {
+            if answer.status != 503 {
+                break;
+            }
+            // sleeps because the answer says for how long
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            answer = self.send(who, &request).await;
+        }
+        answer
+    }
+
+    async fn send(&self, who: &Principal, request: &HttpRequest) -> HttpAnswer {
+        let target = format!("{}{}", self.platform.base_url, request.target);
+        let mut builder = self.http.request(request.verb.clone(), target);
         if let Credential::Bearer { token, tenant, .. } = &who.credential {
             builder = builder.bearer_auth(token);
             if let Some(tenant) = tenant {
@@ -189,8 +204,10 @@ impl World {
         for (name, value) in &request.headers {
             builder = builder.header(name, value);
         }
-        if let Some((media_type, bytes)) = request.body {
-            builder = builder.header("content-type", media_type).body(bytes);
+        if let Some((media_type, bytes)) = &request.body {
+            builder = builder
+                .header("content-type", media_type)
+                .body(bytes.clone());
         }
         let response = builder
             .send()
