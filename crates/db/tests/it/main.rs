@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod bootstrap;
+mod cursor_properties;
 mod cursors;
 mod gate;
 mod hazards;
