@@ -5,6 +5,9 @@
 
 use super::failures::Failure;
 
+#[cfg(test)]
+mod properties;
+
 /// A record has 64 KiB at most; a row may be wider, since not every column needs to be imported.
 pub const ROW_BYTES_MAX: usize = 256 * 1024;
 /// More columns than this are no table that anybody made on purpose.

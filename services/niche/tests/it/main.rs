@@ -7,6 +7,7 @@ mod import_harness;
 mod imports;
 mod imports_failing;
 mod imports_uploading;
+mod kit_properties;
 mod kits;
 mod listing;
 mod niches;
