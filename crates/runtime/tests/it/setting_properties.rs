@@ -7,7 +7,23 @@ use runtime::Reader;
 
 /// Any value that an environment can hold, the usual mistakes more often.
 fn value() -> impl Strategy<Value = Option<String>> {
-    let mistakes = vec!["", " ", "true", "TRUE", "0", "-1", "1e3", "5 ", "NaN", "change_me", "99999999999999999999", "a,,b", "postgres://u:p@h/d", "\"5\"", "５"];
+    let mistakes = vec![
+        "",
+        " ",
+        "true",
+        "TRUE",
+        "0",
+        "-1",
+        "1e3",
+        "5 ",
+        "NaN",
+        "change_me",
+        "99999999999999999999",
+        "a,,b",
+        "postgres://u:p@h/d",
+        "\"5\"",
+        "５",
+    ];
     prop_oneof![
         1 => Just(None),
         2 => "\\PC{0,20}".prop_map(Some),
@@ -28,7 +44,12 @@ fn read_all(values: &[(&str, Option<String>)]) -> Reader {
     reader.optional("AN_OPTION", "a text");
     reader.number("A_NUMBER", 5_u32, 1..=100, "a number");
     reader.number("A_RATIO", 0.5_f64, 0.0..=1.0, "a ratio");
-    reader.duration_ms("A_PAUSE_MS", Duration::from_secs(1), Duration::from_millis(10)..=Duration::from_secs(9), "a pause");
+    reader.duration_ms(
+        "A_PAUSE_MS",
+        Duration::from_secs(1),
+        Duration::from_millis(10)..=Duration::from_secs(9),
+        "a pause",
+    );
     reader.flag("A_FLAG", false, "a flag");
     reader.choice("A_CHOICE", "one", &["one", "two"], "a choice");
     reader.list("A_LIST", "a,b", "a list");
@@ -37,7 +58,17 @@ fn read_all(values: &[(&str, Option<String>)]) -> Reader {
 }
 
 const NAMES: [&str; 11] = [
-    "TENANTRY_PROFILE", "A_TEXT", "A_REQUIRED", "AN_OPTION", "A_NUMBER", "A_RATIO", "A_PAUSE_MS", "A_FLAG", "A_CHOICE", "A_LIST", "AN_ADDRESS",
+    "TENANTRY_PROFILE",
+    "A_TEXT",
+    "A_REQUIRED",
+    "AN_OPTION",
+    "A_NUMBER",
+    "A_RATIO",
+    "A_PAUSE_MS",
+    "A_FLAG",
+    "A_CHOICE",
+    "A_LIST",
+    "AN_ADDRESS",
 ];
 
 /// The names of the problems of an environment.
