@@ -132,7 +132,7 @@ async fn brokers_and_caches_that_restart_lose_nothing_and_refuse_nobody() {
     rabbit.wipe();
     resident
         .client
-        .post(RECORDS, &json!({"data": {"name": "without a broker"}}))
+        .post(RECORDS, &json!({"data": {"name": "without-a-broker"}}))
         .await
         .unwrap();
     rabbit.start().await;
