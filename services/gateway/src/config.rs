@@ -165,14 +165,18 @@ impl Config {
                 Duration::from_millis(100)..=seconds(600),
                 "how long idle connections are kept; longer than the proxy in front keeps them",
             ),
-            access_silence_max: reader.duration_ms(
-                "GATEWAY_ACCESS_SILENCE_MAX_MS",
-                seconds(5),
-                Duration::from_millis(100)..=seconds(30),
-                "after how long without a word from auth cached access is no longer believed",
-            ),
+            access_silence_max: silence(reader),
         }
     }
+}
+
+fn silence(reader: &mut Reader) -> Duration {
+    reader.duration_ms(
+        "GATEWAY_ACCESS_SILENCE_MAX_MS",
+        seconds(5),
+        Duration::from_millis(100)..=seconds(30),
+        "after how long without a word from auth cached access is no longer believed",
+    )
 }
 
 fn origins(reader: &mut Reader) -> Vec<String> {

@@ -6,9 +6,7 @@ use runtime::Command;
 
 fn main() -> ExitCode {
     let known = [Command::Serve, Command::Migrate, Command::Republish];
-    match runtime::command("niche", &known, |reader| {
-        drop(niche::Config::read(reader))
-    }) {
+    match runtime::command("niche", &known, |reader| drop(niche::Config::read(reader))) {
         Ok(Command::Migrate) => runtime::run("niche", niche::migrate),
         Ok(Command::Republish) => runtime::run("niche", niche::republish),
         Ok(_) => runtime::run("niche", niche::serve),

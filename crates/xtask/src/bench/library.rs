@@ -198,11 +198,7 @@ impl Library {
 }
 
 /// A vector that varies in the directions, by `length` in each, and by `noise` everywhere.
-fn spread(
-    random: &mut Random,
-    directions: &[Vec<f32>],
-    (length, noise): (f32, f32),
-) -> Vec<f32> {
+fn spread(random: &mut Random, directions: &[Vec<f32>], (length, noise): (f32, f32)) -> Vec<f32> {
     let mut vector: Vec<f32> = (0..DIMENSIONS).map(|_| noise * random.normal()).collect();
     for direction in directions {
         let along = length * random.normal();
