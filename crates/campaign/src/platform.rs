@@ -79,26 +79,8 @@ impl Platform {
         let mail_dir = folder.path().join("mail");
         let key_file = folder.path().join("signing-key.pem");
         make_signing_key(&key_file);
-        let mut overrides: Vec<(String, String)> = Vec::new();
+        let mut overrides = database_settings(&db, &services.map(|(service, _)| service));
         let mut set = |name: &str, value: String| overrides.push((name.to_owned(), value));
-        for (service, _) in services {
-            let upper = service.to_uppercase();
-            set(
-                &format!("{upper}_DB_URL"),
-                db.url(&format!("{service}_app")),
-            );
-            set(
-                &format!("{upper}_DB_RELAY_URL"),
-                db.url(&format!("{service}_relay")),
-            );
-            set(
-                &format!("{upper}_DB_OWNER_URL"),
-                db.url(&format!("{service}_owner")),
-            );
-            set(&format!("{upper}_DB_POOL_MAX"), "4".to_owned());
-            // A machine that compiles meanwhile is not an outage; proofs about outages say what they want.
-            set(&format!("{upper}_DB_ACQUIRE_TIMEOUT_MS"), "5000".to_owned());
-        }
         set("TENANTRY_PROFILE", "dev".to_owned());
         set("TENANTRY_ADMIN_DB_URL", db.admin_url());
         // The connections to broker and Redis are replaced below; these only satisfy the reader.
@@ -140,7 +122,7 @@ impl Platform {
         for (name, value) in &surroundings.settings {
             set(name, value.clone());
         }
-        Self::run(db, folder, overrides, surroundings).await
+        Box::pin(Self::run(db, folder, overrides, surroundings)).await
     }
 
     async fn run(
@@ -244,6 +226,22 @@ impl Platform {
 
 /// The first platform admin's password in tests.
 pub const ADMIN_PASSWORD: &str = "an admin password of a test";
+
+/// Where each service finds its schema.
+fn database_settings(db: &TestDb, services: &[&str]) -> Vec<(String, String)> {
+    let mut settings = Vec::new();
+    for service in services {
+        let upper = service.to_uppercase();
+        let mut set = |name: &str, value: String| settings.push((format!("{upper}_{name}"), value));
+        set("DB_URL", db.url(&format!("{service}_app")));
+        set("DB_RELAY_URL", db.url(&format!("{service}_relay")));
+        set("DB_OWNER_URL", db.url(&format!("{service}_owner")));
+        set("DB_POOL_MAX", "4".to_owned());
+        // A machine that compiles meanwhile is not an outage; proofs about outages say what they want.
+        set("DB_ACQUIRE_TIMEOUT_MS", "5000".to_owned());
+    }
+    settings
+}
 
 pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0")

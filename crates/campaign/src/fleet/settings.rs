@@ -68,7 +68,7 @@ impl Ground {
         set("AMQP_RECONNECT_MAX_MS", "500".to_owned());
         set("AMQP_QUEUES_EXPIRE_MS", QUEUES_EXPIRE_MS.to_string());
         set("REDIS_URL", through(&plan.redis, redis.url.expose_secret()));
-        set("REDIS_PREFIX", redis.prefix.clone());
+        set("REDIS_PREFIX", redis.prefix);
         set("TENANTRY_PROFILE", "dev".to_owned());
         set("TENANTRY_ADMIN_DB_URL", db.admin_url());
         set("S3_ENDPOINT", format!("http://127.0.0.1:{}", free_port()));

@@ -1,4 +1,5 @@
 //! Whoever restarts a process in order disturbs nobody.
 
+mod in_flight;
 mod rolling;
 mod signals;

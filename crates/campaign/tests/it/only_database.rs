@@ -1,4 +1,4 @@
-//! One part of the tests alone.
+//! The proofs of `database`, in a process of their own: they hold the process's metrics, log and fail points.
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 mod database;

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use db::{Config, Db};
-use kernel::{Clock, Ids};
+use kernel::{Clock, Ids, RequestContext};
 use runtime::telemetry::{Format, Sink, subscriber};
 use testkit::TENANT_A;
 
@@ -80,8 +80,12 @@ async fn reads_and_transactions_are_measured_and_slow_ones_are_named_without_the
         assert!(!logged.contains(secret), "{secret} in {logged}");
     }
 
-    let mut held = vec![db.tenant(&ctx).await.unwrap()];
-    held.push(db.tenant(&ctx).await.unwrap());
+    figures_of_the_pool(&metrics, &db, &ctx).await;
+}
+
+async fn figures_of_the_pool(metrics: &runtime::Metrics, db: &Db, ctx: &RequestContext) {
+    let mut held = vec![db.tenant(ctx).await.unwrap()];
+    held.push(db.tenant(ctx).await.unwrap());
     let text = metrics.render();
     let of = |parts: &[&str]| value(&text, parts).unwrap_or_else(|| panic!("{parts:?}\n{text}"));
     for operation in ["read", "transaction", "commit"] {

@@ -1,25 +1,14 @@
 //! What holds for any kit: the linter tells problems, never fails, and ends soon.
 
-use std::time::{Duration, Instant};
-
 use niche::kits::{lint, source::Source};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-/// A generous bound for a busy machine: the largest real kit takes a few milliseconds.
-const PATIENCE: Duration = Duration::from_secs(60);
-
 /// Lints and runs the samples; a sound kit is not demanded, an end is.
 fn examine(source: &Source) -> usize {
-    let began = Instant::now();
     let (kits, problems) = lint::test(source);
     let told = lint::render(&problems);
     assert!(problems.is_empty() || !told.is_empty());
-    assert!(
-        began.elapsed() < PATIENCE,
-        "the linter took {:?}",
-        began.elapsed()
-    );
     kits.len() + problems.len()
 }
 

@@ -78,10 +78,13 @@ const OWNERS_MAY: &[(&str, &str)] = &[
     ("tenant.tenants", "SELECT"),
 ];
 
+/// Signature, result, owner, schema, settings.
+type Definer = (String, String, String, String, Option<Vec<String>>);
+
 #[tokio::test]
 async fn every_definer_function_is_reviewed_pinned_and_for_the_services_own_role_alone() {
     let mut filled = Filled::new().await;
-    let found: Vec<(String, String, String, String, Option<Vec<String>>)> = sqlx::query_as(
+    let found: Vec<Definer> = sqlx::query_as(
         "select p.oid::regprocedure::text, pg_get_function_result(p.oid), p.proowner::regrole::text, n.nspname::text, p.proconfig \
          from pg_proc p join pg_namespace n on n.oid = p.pronamespace \
          where p.prosecdef and n.nspname !~ '^pg_' and n.nspname not in ('information_schema', 'ext') order by 1",

@@ -187,7 +187,11 @@ async fn try_table(
         .await;
     }
     if is_bound && rights.insert {
-        try_references(session, table, &generator, &b, (role, &rights), tally).await;
+        let (context, attempts) = references(table, &generator, &b, &rights);
+        for attempt in attempts {
+            let outcome = run(session, &context, &attempt).await;
+            tally.judge(role, &attempt, &outcome);
+        }
     }
 }
 
@@ -265,14 +269,12 @@ async fn lines_copied(connection: &mut PgConnection, sql: &str) -> Result<u64, s
 }
 
 /// A newcomer's row is taken in the newcomer's context, and not when it refers to a row of somebody else.
-async fn try_references(
-    session: &mut PgConnection,
+fn references(
     table: &Table,
     generator: &Generator<'_>,
     foreign: &Owner,
-    (role, rights): (&str, &Rights),
-    tally: &mut Tally,
-) {
+    rights: &Rights,
+) -> (Context, Vec<Attempt>) {
     let newcomer = Owner::newcomer(&table.name);
     let row = generator.row(table, &newcomer, 0);
     let context = Context::Of(newcomer);
@@ -306,10 +308,7 @@ async fn try_references(
             promise: Promise::Refused("23503"),
         });
     }
-    for attempt in attempts {
-        let outcome = run(session, &context, &attempt).await;
-        tally.judge(role, &attempt, &outcome);
-    }
+    (context, attempts)
 }
 
 /// The subset of the gate that a process asks before it serves, on the schemas as they are; the rules have their mutants in the tests of `db`.

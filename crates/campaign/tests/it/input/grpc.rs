@@ -89,7 +89,7 @@ async fn send(address: SocketAddr, bytes: &[u8]) -> (Vec<u8>, bool) {
         let _ = writer.write_all(bytes).await;
     };
     let hearing = async {
-        let mut part = [0; 16 * 1024];
+        let mut part = vec![0; 16 * 1024];
         loop {
             match timeout(Duration::from_millis(1_500), reader.read(&mut part)).await {
                 Ok(Ok(0) | Err(_)) => return true,
@@ -138,6 +138,10 @@ async fn canary(peer: &Peer, listener_url: &str, after: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[expect(
+    clippy::too_many_lines,
+    reason = "a table of cases, and what is done with each"
+)]
 async fn a_hostile_peer_of_a_service_is_cut_off() {
     let stage = Stage::start(&[]).await;
     let process = stage.platform.process.clone();

@@ -12,6 +12,10 @@ use crate::input::wire::{canary, get_once, talk};
 /// A body for a method that takes JSON, and the code and rule that answer it.
 type Document = (&'static str, Vec<u8>, &'static str, &'static str);
 
+#[expect(
+    clippy::too_many_lines,
+    reason = "a table of cases, and what is done with each"
+)]
 fn documents() -> Vec<Document> {
     const MALFORMED: &str = "MALFORMED_REQUEST";
     let data = |value: &str| format!("{{\"data\":{{\"name\":{value}}}}}").into_bytes();
@@ -209,6 +213,10 @@ fn gzip_bomb() -> Vec<u8> {
     .concat()
 }
 
+#[expect(
+    clippy::too_many_lines,
+    reason = "a table of cases, and what is done with each"
+)]
 async fn oversized_heads_are_refused(stage: &Stage, house: &House) {
     let token = format!("Authorization: Bearer {}\r\n", house.token);
     let lines =

@@ -61,6 +61,10 @@ async fn upload(stage: &Stage, house: &House, bytes: u64) -> Answer {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what is measured or forged here is real time"
+)]
 async fn a_large_file_streams_through_in_bounded_memory() {
     let extent = Extent::of_this_run();
     let stage = Stage::start(&[]).await;

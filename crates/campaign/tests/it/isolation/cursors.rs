@@ -167,6 +167,10 @@ fn alterations(cursor: &str) -> Vec<String> {
 }
 
 /// Sealed with the platform's own key, so that only its age is wrong.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what is measured or forged here is real time"
+)]
 async fn an_old_cursor_is_refused(world: &World, owner: &Principal) {
     let list = super::contract::method("ListImports");
     let message = world.fill(&list.fixture.request, &world.a).await;

@@ -105,13 +105,7 @@ fn attempts_at(method: &Method, message: &Value, form: &[String]) -> Vec<(HttpRe
         .filter(|name| body.get(name).is_none() && message.get(name).is_some())
         .collect();
     let mut injected = Vec::new();
-    inject(
-        &body,
-        &Shape::Message(input.clone()),
-        "",
-        form,
-        &mut injected,
-    );
+    inject(&body, &Shape::Message(input), "", form, &mut injected);
     for name in bound {
         let mut copy = body.clone();
         copy[name.as_str()] = message[name.as_str()].clone();

@@ -83,7 +83,7 @@ pub async fn who_belongs_to_two_tenants_is_in_one_of_them_at_a_time(world: &Worl
     let switched = world
         .post(&in_a, "/v1/auth/switch-tenant", to_b.clone())
         .await;
-    let in_b = with_token(&in_a, switched["data"]["accessToken"].as_str().unwrap());
+    let in_b = with_token(switched["data"]["accessToken"].as_str().unwrap());
     for (who, own, other) in [(&in_a, &world.a, &world.b), (&in_b, &world.b, &world.a)] {
         let me = world.get(who, "/v1/me").await;
         assert_eq!(me["data"]["tenantId"], json!(own.tenant_id.to_string()));
@@ -201,7 +201,7 @@ pub async fn a_group_grants_its_actions_and_no_other(world: &World) {
     }
 }
 
-fn with_token(who: &Principal, token: &str) -> Principal {
+fn with_token(token: &str) -> Principal {
     let credential = super::people::Credential::Bearer {
         token: token.to_owned(),
         tenant: None,
@@ -210,6 +210,5 @@ fn with_token(who: &Principal, token: &str) -> Principal {
     Principal {
         name: "in B".to_owned(),
         credential,
-        ..who.clone()
     }
 }

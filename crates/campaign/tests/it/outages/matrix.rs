@@ -190,7 +190,7 @@ async fn walk(wanted: impl Fn(&Row) -> bool) {
     let stage = Stage::set().await;
     let mut deviations = Vec::new();
     for row in rows().into_iter().filter(wanted) {
-        let measured = stage.measure(&row, extent.pick(1, 5)).await;
+        let measured = Box::pin(stage.measure(&row, extent.pick(1, 5))).await;
         let recovery = stage.recovered(&OPERATIONS[..13]).await;
         stage.reactivate().await;
         extent.tell("measured", as_measured(&row, &measured));

@@ -63,83 +63,9 @@ async fn queues_are_measured_logged_by_event_and_published_again_by_command() {
     let record = resident.client.post(RECORDS, &record).await.unwrap();
     let record = record["data"]["id"].as_str().unwrap();
 
-    let source = "source=\"niche\"";
-    shows(&fleet, "niche", ("events_published_total", source), |n| {
-        n >= 2.0
-    })
-    .await;
-    shows(&fleet, "niche", ("events_outbox_backlog", source), |n| {
-        n >= 0.0
-    })
-    .await;
-    shows(
-        &fleet,
-        "niche",
-        ("events_outbox_lag_seconds", source),
-        |n| n >= 0.0,
-    )
-    .await;
-    for (process, queue) in [
-        ("search-worker", "queue=\"search.records\""),
-        ("search-worker", "queue=\"search.embeddings\""),
-        ("tenant-worker", "queue=\"tenant.audit\""),
-    ] {
-        let seen = |n: f64| n >= 1.0;
-        shows(&fleet, process, ("events_consumed_total", queue), seen).await;
-        shows(
-            &fleet,
-            process,
-            ("events_queue_duration_seconds_count", queue),
-            seen,
-        )
-        .await;
-        shows(
-            &fleet,
-            process,
-            ("events_handler_duration_seconds_count", queue),
-            seen,
-        )
-        .await;
-        shows(&fleet, process, ("events_dead_letters", queue), |n| {
-            n == 0.0
-        })
-        .await;
-        shows(&fleet, process, ("events_queue_depth", queue), |n| n >= 0.0).await;
-    }
-    let page = metrics(&fleet, "search-worker").await;
-    assert!(
-        sum(&page, "events_consumed_total", "result=\"done\"") >= Some(1.0),
-        "{page}"
-    );
-
-    let consumed = sum(&page, "events_consumed_total", "search.records").unwrap();
+    figures_are_shown(&fleet).await;
     let event = event_about(&fleet, record).await;
-    let command = tokio::process::Command::new(fleet.binary("niche"))
-        .args(["republish", "--last", "1h", "--type", "record.created"])
-        .envs(fleet.settings("niche"))
-        .env("TENANTRY_ADMIN_ADDRESS", "")
-        .output()
-        .await
-        .unwrap();
-    let said = String::from_utf8_lossy(&command.stdout).into_owned();
-    assert!(command.status.success(), "{said}");
-    assert!(
-        said.contains("\"events\":1") || said.contains("\"events\":\"1\""),
-        "{said}"
-    );
-    let twice = move |n: f64| n >= consumed + 1.0;
-    shows(
-        &fleet,
-        "search-worker",
-        ("events_consumed_total", "search.records"),
-        twice,
-    )
-    .await;
-    let documents: i64 = sqlx::query_scalar("select count(*) from search.documents")
-        .fetch_one(&mut fleet.db.admin().await)
-        .await
-        .unwrap();
-    assert_eq!(documents, 1, "the event came twice and had one effect");
+    published_again_it_has_one_effect(&fleet).await;
 
     // A line about an event names it: here of one that the index cannot take.
     sqlx::raw_sql("alter table search.documents add constraint no_mpv check (title <> 'mpv')")
@@ -159,6 +85,82 @@ async fn queues_are_measured_logged_by_event_and_published_again_by_command() {
     let refused = event_about(&fleet, refused).await;
     assert!(fleet.log("search-worker").contains(&refused), "{refused}");
     assert_ne!(event, refused);
+}
+
+async fn figures_are_shown(fleet: &Fleet) {
+    let source = "source=\"niche\"";
+    shows(fleet, "niche", ("events_published_total", source), |n| {
+        n >= 2.0
+    })
+    .await;
+    shows(fleet, "niche", ("events_outbox_backlog", source), |n| {
+        n >= 0.0
+    })
+    .await;
+    shows(fleet, "niche", ("events_outbox_lag_seconds", source), |n| {
+        n >= 0.0
+    })
+    .await;
+    for (process, queue) in [
+        ("search-worker", "queue=\"search.records\""),
+        ("search-worker", "queue=\"search.embeddings\""),
+        ("tenant-worker", "queue=\"tenant.audit\""),
+    ] {
+        let seen = |n: f64| n >= 1.0;
+        shows(fleet, process, ("events_consumed_total", queue), seen).await;
+        shows(
+            fleet,
+            process,
+            ("events_queue_duration_seconds_count", queue),
+            seen,
+        )
+        .await;
+        shows(
+            fleet,
+            process,
+            ("events_handler_duration_seconds_count", queue),
+            seen,
+        )
+        .await;
+        shows(fleet, process, ("events_dead_letters", queue), |n| n == 0.0).await;
+        shows(fleet, process, ("events_queue_depth", queue), |n| n >= 0.0).await;
+    }
+    let page = metrics(fleet, "search-worker").await;
+    assert!(
+        sum(&page, "events_consumed_total", "result=\"done\"") >= Some(1.0),
+        "{page}"
+    );
+}
+
+async fn published_again_it_has_one_effect(fleet: &Fleet) {
+    let page = metrics(fleet, "search-worker").await;
+    let consumed = sum(&page, "events_consumed_total", "search.records").unwrap();
+    let command = tokio::process::Command::new(fleet.binary("niche"))
+        .args(["republish", "--last", "1h", "--type", "record.created"])
+        .envs(fleet.settings("niche"))
+        .env("TENANTRY_ADMIN_ADDRESS", "")
+        .output()
+        .await
+        .unwrap();
+    let said = String::from_utf8_lossy(&command.stdout).into_owned();
+    assert!(command.status.success(), "{said}");
+    assert!(
+        said.contains("\"events\":1") || said.contains("\"events\":\"1\""),
+        "{said}"
+    );
+    let twice = move |n: f64| n >= consumed + 1.0;
+    shows(
+        fleet,
+        "search-worker",
+        ("events_consumed_total", "search.records"),
+        twice,
+    )
+    .await;
+    let documents: i64 = sqlx::query_scalar("select count(*) from search.documents")
+        .fetch_one(&mut fleet.db.admin().await)
+        .await
+        .unwrap();
+    assert_eq!(documents, 1, "the event came twice and had one effect");
 }
 
 /// The id of the event that told of a record.

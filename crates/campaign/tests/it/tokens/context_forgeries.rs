@@ -212,6 +212,10 @@ impl Model<'_> {
         );
     }
 
+    #[expect(
+        clippy::too_many_lines,
+        reason = "a table of cases, and what is done with each"
+    )]
     fn times(&self, bad: &mut Vec<Bad>) {
         let now = self.now;
         let mut at = |what: &str, iat: Value, exp: Value, code: &'static str| {

@@ -146,6 +146,10 @@ fn lines(lines: &[(&'static str, String)]) -> HeaderMap {
 
 /// whatever is wrong with a token, every route gives the one answer, nothing is fetched and nothing happens.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(
+    clippy::too_many_lines,
+    reason = "a table of cases, and what is done with each"
+)]
 async fn forged_access_tokens_open_no_route() {
     let extent = Extent::of_this_run();
     let scene = Scene::open().await;
@@ -233,6 +237,10 @@ fn me(routes: &[Route]) -> Route {
 
 /// A refusal means something only because the genuine token is let in at the same place.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(
+    clippy::too_many_lines,
+    reason = "a table of cases, and what is done with each"
+)]
 async fn a_genuine_token_opens_every_route_and_only_as_a_bearer() {
     let scene = Scene::open().await;
     let public = Public::of(&scene);

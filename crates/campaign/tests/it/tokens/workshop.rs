@@ -102,7 +102,7 @@ impl RsaKey {
                 json!({ "keys": [jwk] }).to_string().into_bytes(),
             ),
             ("the thumbprint's members", members.into_bytes()),
-            ("the modulus", public.n.clone()),
+            ("the modulus", public.n),
             ("the modulus as text", n.into_bytes()),
             ("the key id", kid.clone().into_bytes()),
         ];

@@ -190,6 +190,10 @@ fn heads() -> Vec<Vector> {
 }
 
 /// Sound messages that other servers have misread, with a request behind them that is honestly a second one, or is not read at all.
+#[expect(
+    clippy::too_many_lines,
+    reason = "a table of cases, and what is done with each"
+)]
 fn sound() -> Vec<Vector> {
     let hidden_body = |target: &str, lines: &str| {
         format!(
