@@ -1,7 +1,7 @@
 //! Whether the process can take work.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -19,6 +19,8 @@ pub struct Health(Arc<Inner>);
 #[derive(Default)]
 struct Inner {
     checks: RwLock<Vec<(String, Check)>>,
+    /// Parts of the process that have not started yet.
+    starting: AtomicUsize,
     draining: AtomicBool,
 }
 
@@ -39,7 +41,7 @@ impl Readiness {
 }
 
 impl Health {
-    /// No checks: ready from the start.
+    /// No checks and no parts: ready from the start.
     pub fn new() -> Self {
         Self::default()
     }
@@ -58,6 +60,21 @@ impl Health {
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .push((name.into(), check));
+    }
+
+    /// Not ready until [`Health::started`] was called for so many parts more: a check that is not registered yet cannot fail.
+    pub fn expect(&self, parts: usize) {
+        self.0.starting.fetch_add(parts, Ordering::SeqCst);
+    }
+
+    /// A part takes work from now on. Where nobody expected it, nothing changes.
+    pub fn started(&self) {
+        let left = |starting: usize| starting.checked_sub(1);
+        // An error says that nobody expected it.
+        let _ = self
+            .0
+            .starting
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, left);
     }
 
     /// Refuses new work from now on; for the end of the process.
@@ -86,7 +103,10 @@ impl Health {
             };
             Some((name, reason))
         });
-        let down = join_all(run).await.into_iter().flatten().collect();
+        let mut down: Vec<_> = join_all(run).await.into_iter().flatten().collect();
+        if self.0.starting.load(Ordering::SeqCst) > 0 {
+            down.push(("start".to_owned(), "not finished yet".to_owned()));
+        }
         Readiness {
             draining: self.is_draining(),
             down,
@@ -120,6 +140,17 @@ mod tests {
             .collect();
         assert_eq!(names, ["broken", "silent"]);
         assert!(!readiness.is_ready());
+    }
+
+    #[tokio::test]
+    async fn whoever_expects_parts_is_ready_when_the_last_has_started() {
+        let health = Health::new();
+        health.started();
+        health.expect(2);
+        health.started();
+        assert_eq!(health.readiness().await.down[0].0, "start");
+        health.started();
+        assert!(health.readiness().await.is_ready());
     }
 
     #[tokio::test]

@@ -112,7 +112,7 @@ impl ProcessSettings {
 /// Runs a process from start to exit code.
 ///
 /// Installs telemetry, the TLS provider and a panic hook that logs; serves the admin port; turns SIGTERM and SIGINT into
-/// `process.shutdown`, a second signal into an immediate exit. When `main` ends, the tasks have [`DRAIN_MAX`] from the signal to finish.
+/// `process.shutdown`, a second signal into an immediate exit. Not ready until `main` calls `process.health.started()`. When `main` ends, the tasks have [`DRAIN_MAX`] from the signal to finish.
 /// Exit codes: 0 ended as asked, 1 failed or did not finish in time, 78 wrong configuration, 130 second signal.
 pub fn run<F, Fut>(name: &'static str, main: F) -> ExitCode
 where
@@ -137,6 +137,7 @@ where
         }
     };
     let process = Process::new(name, profile, Clock::system());
+    process.health.expect(1);
     let code = runtime.block_on(live(process, settings, main));
     // Blocking calls that hang must not keep a finished process alive.
     runtime.shutdown_timeout(Duration::from_millis(200));

@@ -47,6 +47,9 @@ impl Configs {
     }
 }
 
+/// How many parts [`start`] starts; the process is ready when each of them is.
+const PARTS: usize = 9;
+
 /// Starts everything and returns at once; the parts end with `process.shutdown`. A part that fails ends the process with its reason.
 ///
 /// The order does not matter: a part that needs another one waits for it or answers `Unavailable` meanwhile.
@@ -58,6 +61,7 @@ pub fn start(configs: Configs, settings: &Settings, public: TcpListener, process
         niche,
         search,
     } = configs;
+    process.health.expect(PARTS);
     let endpoint = |service: &str| rpc::Listener::memory(&settings.memory_name(service));
     part(process, "auth", |p| {
         auth::run(auth.clone(), endpoint("auth"), p)
@@ -111,6 +115,7 @@ pub async fn up(process: Process) -> anyhow::Result<()> {
     preparation::seed(&configs, &process).await?;
     tracing::info!(objects = %store.address, "object store listens");
     start(configs, &settings, public, &process);
+    process.health.started();
     process.shutdown.begun().await;
     Ok(())
 }

@@ -139,19 +139,16 @@ fn delta(duration: Duration) -> TimeDelta {
 /// Serves gRPC, relays the outbox and tells changes of access until shutdown.
 pub async fn run(config: Config, listener: rpc::Listener, process: Process) -> anyhow::Result<()> {
     let app = App::connect(&config, &process).await?;
+    watch(&app.db, &process);
     let broker = events::Broker::connect(config.amqp.clone(), process.clock.clone())?;
     let outbox = db::Outbox::connect(&config.db)?;
     process.tasks.spawn(
         "auth-relay",
         events::relay(outbox, broker, process.shutdown.clone()),
     );
-    let db = app.db.clone();
-    process.health.register("auth database", move || {
-        let db = db.clone();
-        async move { db.ping().await.map_err(|error| error.to_string()) }
-    });
     let news = AccessNews::listen(&config.db, &process);
     let api = grpc::Api { app, news };
+    process.health.started();
     rpc::Server::new("auth", config.keyring.clone(), process.clock.clone())
         .metrics(&process.metrics)
         .reflection(process.profile.is_dev())
@@ -164,9 +161,21 @@ pub async fn run(config: Config, listener: rpc::Listener, process: Process) -> a
 /// Consumes events, sends mails and sweeps until shutdown.
 pub async fn run_worker(config: Config, process: Process) -> anyhow::Result<()> {
     let app = App::connect(&config, &process).await?;
+    watch(&app.db, &process);
     let broker = events::Broker::connect(config.amqp.clone(), process.clock.clone())?;
+    process.health.started();
     worker::run(app, broker, &process).await;
     Ok(())
+}
+
+/// Ready is only who reaches the database.
+fn watch(db: &Db, process: &Process) {
+    let db = db.clone();
+    let name = format!("{} database", process.name);
+    process.health.register(name, move || {
+        let db = db.clone();
+        async move { db.ping().await.map_err(|error| error.to_string()) }
+    });
 }
 
 /// `auth serve`.

@@ -104,6 +104,7 @@ pub async fn run(
         process,
     };
     tracing::info!(address = %listener.local_addr().context("the public port")?, "gateway listens");
+    shared.process.health.started();
     server::serve(Arc::new(shared), links, listener).await
 }
 

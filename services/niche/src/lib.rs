@@ -81,6 +81,7 @@ impl App {
 /// Serves gRPC and relays the outbox until shutdown.
 pub async fn run(config: Config, listener: rpc::Listener, process: Process) -> anyhow::Result<()> {
     let app = App::connect(&config, &process).await?;
+    watch(&app.db, &process);
     sync_kits(&app, &process).await?;
     let broker = events::Broker::connect(config.amqp.clone(), process.clock.clone())?;
     let outbox = db::Outbox::connect(&config.db)?;
@@ -88,14 +89,20 @@ pub async fn run(config: Config, listener: rpc::Listener, process: Process) -> a
         "niche-relay",
         events::relay(outbox, broker, process.shutdown.clone()),
     );
-    let db = app.db.clone();
-    process.health.register("niche database", move || {
-        let db = db.clone();
-        async move { db.ping().await.map_err(|error| error.to_string()) }
-    });
+    process.health.started();
     server(app, &config, &process)
         .serve(listener, process.shutdown.clone())
         .await
+}
+
+/// Ready is only who reaches the database.
+fn watch(db: &Db, process: &Process) {
+    let db = db.clone();
+    let name = format!("{} database", process.name);
+    process.health.register(name, move || {
+        let db = db.clone();
+        async move { db.ping().await.map_err(|error| error.to_string()) }
+    });
 }
 
 /// The gRPC server over an `App`, before it serves.
@@ -113,6 +120,7 @@ pub fn server(app: App, config: &Config, process: &Process) -> rpc::Server {
 /// Works on imports, and sweeps files that nobody needs, until shutdown.
 pub async fn run_worker(config: Config, process: Process) -> anyhow::Result<()> {
     let app = App::connect(&config, &process).await?;
+    watch(&app.db, &process);
     let broker = events::Broker::connect(config.amqp.clone(), process.clock.clone())?;
     let (sweeper, shutdown) = (app.clone(), process.shutdown.clone());
     process.tasks.spawn(
@@ -122,6 +130,7 @@ pub async fn run_worker(config: Config, process: Process) -> anyhow::Result<()> 
     process.tasks.spawn("niche-import-sweep", async move {
         worker::keep_sweeping(sweeper, shutdown).await;
     });
+    process.health.started();
     events::consume(
         broker,
         events_used::imports_queue(),

@@ -85,9 +85,21 @@ const MESSAGE_BYTES_MAX: usize = 40 * 1024 * 1024;
 /// Serves gRPC until shutdown.
 pub async fn run(config: Config, listener: rpc::Listener, process: Process) -> anyhow::Result<()> {
     let app = App::connect(&config, &process).await?;
+    watch(&app.db, &process);
+    process.health.started();
     server(app, &config, &process)
         .serve(listener, process.shutdown.clone())
         .await
+}
+
+/// Ready is only who reaches the database.
+fn watch(db: &Db, process: &Process) {
+    let db = db.clone();
+    let name = format!("{} database", process.name);
+    process.health.register(name, move || {
+        let db = db.clone();
+        async move { db.ping().await.map_err(|error| error.to_string()) }
+    });
 }
 
 /// The gRPC server over an `App`, before it serves.
@@ -101,6 +113,7 @@ pub fn server(app: App, config: &Config, process: &Process) -> rpc::Server {
 /// Consumes events and relays the outbox until shutdown.
 pub async fn run_worker(config: Config, process: Process) -> anyhow::Result<()> {
     let app = App::connect(&config, &process).await?;
+    watch(&app.db, &process);
     let broker = events::Broker::connect(config.amqp.clone(), process.clock.clone())?;
     process.tasks.spawn(
         "search-sweep",
@@ -112,6 +125,7 @@ pub async fn run_worker(config: Config, process: Process) -> anyhow::Result<()> 
         "search-relay",
         events::relay(outbox, broker.clone(), process.shutdown.clone()),
     );
+    process.health.started();
     let (for_records, for_embeddings) = (app.clone(), app);
     let records = events::consume(
         broker.clone(),

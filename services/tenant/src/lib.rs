@@ -63,12 +63,24 @@ impl App {
 /// Serves gRPC and relays the outbox until shutdown.
 pub async fn run(config: Config, listener: rpc::Listener, process: Process) -> anyhow::Result<()> {
     let app = App::connect(&config, &process).await?;
+    watch(&app.db, &process);
     let outbox = db::Outbox::connect(&config.db)?;
     let relay = events::relay(outbox, app.broker.clone(), process.shutdown.clone());
     process.tasks.spawn("tenant-relay", relay);
+    process.health.started();
     server(app, &config, &process)
         .serve(listener, process.shutdown.clone())
         .await
+}
+
+/// Ready is only who reaches the database.
+fn watch(db: &Db, process: &Process) {
+    let db = db.clone();
+    let name = format!("{} database", process.name);
+    process.health.register(name, move || {
+        let db = db.clone();
+        async move { db.ping().await.map_err(|error| error.to_string()) }
+    });
 }
 
 /// The gRPC server over an `App`, before it serves.
@@ -85,11 +97,13 @@ pub fn server(app: App, config: &Config, process: &Process) -> rpc::Server {
 /// Consumes events until shutdown.
 pub async fn run_worker(config: Config, process: Process) -> anyhow::Result<()> {
     let app = App::connect(&config, &process).await?;
+    watch(&app.db, &process);
     let (broker, shutdown) = (app.broker.clone(), process.shutdown.clone());
     process.tasks.spawn(
         "tenant-sweep",
         db::keep_swept(app.db.clone(), shutdown.clone()),
     );
+    process.health.started();
     events::consume(
         broker,
         events_used::audit_queue(),
