@@ -1,20 +1,22 @@
 //! Serves the methods of one service.
 
 use std::convert::Infallible;
-use std::fmt;
+use std::future;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fmt, io};
 
 use anyhow::Context as _;
+use futures::{Stream, stream};
 use http::Request;
 use kernel::{Clock, Ids};
 use runtime::{Metrics, Shutdown};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use tonic::body::Body;
 use tonic::server::NamedService;
 use tonic::service::RoutesBuilder;
-use tonic::transport::server::TcpIncoming;
 use tonic_health::ServingStatus;
 use tower::Service;
 
@@ -172,7 +174,7 @@ impl Server {
 
 async fn serve_tcp(
     guard: Guard,
-    listener: tokio::net::TcpListener,
+    listener: TcpListener,
     tls: Option<Tls>,
     shutdown: Shutdown,
 ) -> anyhow::Result<()> {
@@ -189,11 +191,32 @@ async fn serve_tcp(
             .tls_config(tls.server())
             .context("the TLS certificates")?;
     }
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    // The end of the connections is the signal; this one never comes, but with it the server waits for the calls in flight.
     builder
-        .serve_with_incoming_shutdown(guard, incoming, async move { shutdown.begun().await })
+        .serve_with_incoming_shutdown(guard, arriving(listener, shutdown), future::pending())
         .await
         .context("serving gRPC")
+}
+
+/// The connections until `shutdown`, and then those that wait already: a port that closes resets them, and with them calls that were sent.
+fn arriving(
+    listener: TcpListener,
+    shutdown: Shutdown,
+) -> impl Stream<Item = io::Result<TcpStream>> {
+    stream::unfold((listener, shutdown), |(listener, shutdown)| async move {
+        let stopping = async {
+            shutdown.begun().await;
+            // The runtime looks at its sockets, so that it knows of those that wait.
+            tokio::task::yield_now().await;
+        };
+        let accepted = tokio::select! {
+            biased;
+            accepted = listener.accept() => accepted,
+            () = stopping => return None,
+        };
+        let ready = accepted.and_then(|(stream, _)| stream.set_nodelay(true).map(|()| stream));
+        Some((ready, (listener, shutdown)))
+    })
 }
 
 impl fmt::Debug for Server {
