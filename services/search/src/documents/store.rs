@@ -201,6 +201,7 @@ pub async fn upsert_embeddings(
         .map(|passage| passage.content_hash.clone())
         .collect();
     let vectors: Vec<String> = vectors.iter().map(|vector| to_text(vector)).collect();
+    // Locked, because a passage may vanish while its vector is written; whoever removes it is waited for, and then it is left out.
     sqlx::query!(
         "insert into search.embeddings (tenant_id, document_id, ordinal, niche, entity, facet_terms, content_hash,
                                         embedding, embedding_model, embedding_updated_at)
@@ -208,6 +209,7 @@ pub async fn upsert_embeddings(
                 u.vector::ext.halfvec, $5, $6
          from unnest($1::uuid[], $2::smallint[], $3::bytea[], $4::text[]) as u(id, ordinal, hash, vector)
          join search.chunks c on c.document_id = u.id and c.ordinal = u.ordinal and c.content_hash = u.hash
+         for key share of c
          on conflict (tenant_id, document_id, ordinal) do update
          set niche = excluded.niche, entity = excluded.entity, facet_terms = excluded.facet_terms,
              content_hash = excluded.content_hash, embedding = excluded.embedding,
