@@ -177,6 +177,41 @@ async fn workers_on_the_same_documents_wait_for_each_other() {
 }
 
 #[tokio::test]
+async fn a_passage_that_vanishes_while_its_vector_is_made_is_left_out() {
+    let service = Service::start().await;
+    let ctx = worker_of(TENANT_A);
+    let id = service
+        .niche
+        .put(TENANT_A, 1, ["mpv", "video player", "video"]);
+    documents::index_records(&service.app, &ctx, &[id])
+        .await
+        .unwrap();
+    let mut remover = service.db.admin().await;
+    sqlx::raw_sql("begin; delete from search.chunks")
+        .execute(&mut remover)
+        .await
+        .unwrap();
+    let removal = async {
+        let waiting = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+        testkit::eventually("the vector waits for the removal", async || {
+            let count: i64 = sqlx::query_scalar(waiting)
+                .fetch_one(&mut service.db.admin().await)
+                .await
+                .unwrap();
+            (count > 0).then_some(())
+        })
+        .await;
+        sqlx::raw_sql("commit").execute(&mut remover).await.unwrap();
+    };
+    let ids = [id];
+    let (embedded, ()) = tokio::join!(
+        documents::embed_documents(&service.app, &ctx, &ids),
+        removal
+    );
+    embedded.expect("nothing to write is no failure");
+}
+
+#[tokio::test]
 async fn a_query_of_any_shape_is_answered() {
     let (service, _) = library().await;
     for text in [
