@@ -94,17 +94,18 @@ async fn report(broker: &Broker, queue: &Queue, shutdown: &Shutdown) {
             let dead = missed::look(broker, &broker.names().dead(queue.name)).await?;
             Ok::<_, kernel::Error>((waiting, dead))
         };
-        match shutdown.or(looked).await {
+        let pause = match shutdown.or(looked).await {
             None => return,
             Some(Ok((Some(waiting), Some(dead)))) => {
                 broker
                     .metrics()
                     .depth(queue.name, waiting as u64, dead as u64);
+                REPORT
             }
             // Not declared yet, or out of reach; the consumer itself says so.
-            Some(_) => {}
-        }
-        if shutdown.or(tokio::time::sleep(REPORT)).await.is_none() {
+            Some(_) => AGAIN,
+        };
+        if shutdown.or(tokio::time::sleep(pause)).await.is_none() {
             return;
         }
     }
