@@ -51,6 +51,9 @@ enum Command {
         /// Write nothing; fail when the committed file is not current.
         #[arg(long)]
         check: bool,
+        /// A gateway that is built already; without it, one is built.
+        #[arg(long)]
+        gateway: Option<PathBuf>,
     },
     /// Measure a release build of the platform and print one table.
     Bench(bench::Extent),
@@ -82,7 +85,7 @@ pub fn run() -> ExitCode {
     let root = cli.root.unwrap_or_else(tree::root);
     let done = match cli.command {
         Command::Proto { check } => contract::run(&root, check),
-        Command::Openapi { check } => description::run(&root, check),
+        Command::Openapi { check, gateway } => description::run(&root, gateway.as_deref(), check),
         Command::Bench(extent) => bench::run(&root, &extent),
         Command::Campaign { name, release } => campaign::run(&root, name.as_deref(), release),
         Command::Mutants { only } => mutants::run(&root, only.as_deref()),

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    xtask::run()
+    xtask::query_data::wrap_compiler().unwrap_or_else(xtask::run)
 }

@@ -1,13 +1,15 @@
 //! `cargo xtask sqlx`: the query data in each service's `.sqlx/`, without `sqlx-cli`.
 //!
 //! The macros of sqlx describe each query on a live database and, when `SQLX_OFFLINE_DIR` is set, save what they learned there.
-//! So this makes a scratch database, migrates it, and lets `cargo check` expand the macros against it.
+//! So this makes a scratch database, migrates it, and lets `cargo check` expand the macros against it. One check serves all
+//! services: it runs with this program as the compiler's wrapper, which gives each package a folder of its own.
 
 mod scratch;
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
@@ -17,106 +19,136 @@ use scratch::Scratch;
 
 /// Another `cargo` can build the package between our touch and our check; then nothing is expanded and we try again.
 const ATTEMPTS: u32 = 5;
-const MACROS: [&str; 6] = [
-    "query!(",
-    "query_as!(",
-    "query_scalar!(",
-    "query_unchecked!(",
-    "query_as_unchecked!(",
-    "query_scalar_unchecked!(",
-];
+/// Tells the wrapper that it is one, and the folder in which each package has its folder.
+const SAVED: &str = "TENANTRY_QUERY_DATA";
 
 /// Refreshes the query data of `services` (all that have migrations when empty); with `check` only compares.
 pub fn run(root: &Path, services: &[String], check: bool) -> Result<()> {
     let chosen = choose(&with_migrations(root)?, services)?;
     let server = server_url()?;
+    let saved = tempfile::tempdir()?;
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?
         .block_on(async {
             scratch::sweep(&server).await?;
-            let mut stale = Vec::new();
-            for service in &chosen {
-                match refresh(root, &server, service, check).await {
-                    Ok(()) => {}
-                    Err(error) if check => stale.push(format!("{error:#}")),
-                    Err(error) => return Err(error),
-                }
+            let scratch = Scratch::create(&server).await?;
+            let mut done = scratch.prepare(root, &chosen).await;
+            if done.is_ok() {
+                let packages = if services.is_empty() { &[] } else { &*chosen };
+                done = expand(root, &chosen, packages, &scratch.url(), saved.path());
             }
-            if stale.is_empty() {
-                Ok(())
-            } else {
-                bail!("{}", stale.join("\n"))
-            }
-        })
-}
-
-async fn refresh(root: &Path, server: &str, service: &str, check: bool) -> Result<()> {
-    let scratch = Scratch::create(server, service).await?;
-    let saved = match scratch.prepare(root, service).await {
-        Ok(()) => expand(root, service, &scratch.url()),
-        Err(error) => Err(error),
-    };
-    // Dropped before the error is looked at: a failed run leaves nothing behind.
-    scratch.discard().await?;
-    let dir = root.join("services").join(service).join(".sqlx");
-    tree::settle(&dir, &saved?, check, &format!("cargo xtask sqlx {service}"))
-}
-
-/// Expands the macros of a package against `url` and returns the files that they saved.
-fn expand(root: &Path, service: &str, url: &str) -> Result<tree::Content> {
-    let saved = tempfile::tempdir()?;
-    let folder = root.join("services").join(service);
-    let tests_too = uses_macros(&folder.join("tests"))?;
-    for _ in 0..ATTEMPTS {
-        touch(&folder.join("src/lib.rs"))?;
-        if tests_too {
-            touch(&folder.join("tests/it/main.rs"))?;
-        }
-        if cargo_check(root, service, url, saved.path(), tests_too)? {
-            return tree::content(saved.path());
+            // Dropped before the error is looked at: a failed run leaves nothing behind.
+            scratch.discard().await?;
+            done
+        })?;
+    let mut stale = Vec::new();
+    for service in &chosen {
+        let dir = root.join("services").join(service).join(".sqlx");
+        let fresh = tree::content(&saved.path().join(service))?;
+        if let Err(error) =
+            tree::settle(&dir, &fresh, check, &format!("cargo xtask sqlx {service}"))
+        {
+            stale.push(format!("{error:#}"));
         }
     }
-    bail!("something else kept building `{service}`; run this again when it has finished")
+    if stale.is_empty() {
+        Ok(())
+    } else {
+        bail!("{}", stale.join("\n"))
+    }
 }
 
-/// Whether the library was compiled by this very call.
-fn cargo_check(
+/// Runs the compiler when cargo calls this program as its wrapper; otherwise nothing.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a wrapper is told by the environment what it wraps"
+)]
+pub fn wrap_compiler() -> Option<ExitCode> {
+    let folder = PathBuf::from(std::env::var_os(SAVED)?);
+    let mut arguments = std::env::args_os().skip(1);
+    let compiler = arguments.next()?;
+    let package = std::env::var_os("CARGO_PKG_NAME");
+    let status = compile(compiler, arguments, package.map(|name| folder.join(name)));
+    Some(match status {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            tree::say(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    })
+}
+
+fn compile(
+    compiler: OsString,
+    arguments: impl Iterator<Item = OsString>,
+    folder: Option<PathBuf>,
+) -> Result<bool> {
+    let mut command = Command::new(compiler);
+    command.args(arguments);
+    if let Some(folder) = folder {
+        fs::create_dir_all(&folder)?;
+        command.env("SQLX_OFFLINE_DIR", folder);
+    }
+    let status = command.status().context("cannot run the compiler")?;
+    Ok(status.success())
+}
+
+/// Expands the macros of `services` against `url`, each into its folder below `saved`. Checks `packages`, or the whole
+/// workspace when there are none: then what the other checks of the workspace compiled is compiled already.
+fn expand(
     root: &Path,
-    service: &str,
+    services: &[String],
+    packages: &[String],
     url: &str,
     saved: &Path,
-    tests_too: bool,
-) -> Result<bool> {
+) -> Result<()> {
+    for _ in 0..ATTEMPTS {
+        for service in services {
+            let folder = root.join("services").join(service);
+            touch(&folder.join("src/lib.rs"))?;
+            touch(&folder.join("tests/it/main.rs"))?;
+        }
+        let output = cargo_check(root, packages, url, saved)?;
+        if services
+            .iter()
+            .all(|service| output.lines().any(|line| is_fresh_build(line, service)))
+        {
+            return Ok(());
+        }
+    }
+    bail!("something else kept building the services; run this again when it has finished")
+}
+
+/// What cargo said on its standard output.
+fn cargo_check(root: &Path, packages: &[String], url: &str, saved: &Path) -> Result<String> {
     let mut command = Command::new("cargo");
     command.args([
         "check",
         "--quiet",
+        "--all-targets",
         "--message-format=json-render-diagnostics",
-        "--package",
-        service,
     ]);
-    command.args(if tests_too {
-        &["--all-targets"][..]
-    } else {
-        &["--lib", "--bins"]
-    });
+    if packages.is_empty() {
+        command.arg("--workspace");
+    }
+    for package in packages {
+        command.args(["--package", package]);
+    }
     let output = command
         .current_dir(root)
         .env("SQLX_OFFLINE", "false")
-        .env("SQLX_OFFLINE_DIR", saved)
         .env("DATABASE_URL", url)
+        .env(SAVED, saved)
+        .env("RUSTC_WORKSPACE_WRAPPER", std::env::current_exe()?)
         .stderr(Stdio::inherit())
         .output()
         .context("cannot run cargo")?;
     if !output.status.success() {
-        bail!(
-            "`{service}` does not compile against its migrated schema; the lines above say where"
-        );
+        bail!("a service does not compile against its migrated schema; the lines above say where");
     }
-    Ok(String::from_utf8_lossy(&output.stdout)
-        .lines()
-        .any(|line| is_fresh_build(line, service)))
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// What cargo says about one artifact, as far as it matters here.
@@ -156,16 +188,6 @@ fn touch(path: &Path) -> Result<()> {
     )]
     file.set_modified(std::time::SystemTime::now())?;
     Ok(())
-}
-
-fn uses_macros(dir: &Path) -> Result<bool> {
-    for path in tree::files(dir, &[".rs"])? {
-        let text = fs::read_to_string(&path)?;
-        if MACROS.iter().any(|name| text.contains(name)) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }
 
 fn with_migrations(root: &Path) -> Result<Vec<String>> {
@@ -239,22 +261,5 @@ mod tests {
             error.contains("services/gateway has no migrations; those that have: auth, tenant"),
             "{error}"
         );
-    }
-
-    #[test]
-    fn macros_in_tests_are_noticed() {
-        let dir = tempfile::tempdir().unwrap();
-        fs::write(
-            dir.path().join("a.rs"),
-            "let x = sqlx::query(\"select 1\");",
-        )
-        .unwrap();
-        assert!(!uses_macros(dir.path()).unwrap());
-        fs::write(
-            dir.path().join("b.rs"),
-            "let x = sqlx::query!(\"select 1\");",
-        )
-        .unwrap();
-        assert!(uses_macros(dir.path()).unwrap());
     }
 }

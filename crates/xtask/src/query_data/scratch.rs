@@ -20,12 +20,8 @@ pub struct Scratch {
 
 impl Scratch {
     /// Creates it. The name contains the process id, so runs beside each other do not meet.
-    pub async fn create(server: &str, service: &str) -> Result<Self> {
-        let name = format!(
-            "{PREFIX}{}_{}",
-            std::process::id(),
-            service.replace('-', "_")
-        );
+    pub async fn create(server: &str) -> Result<Self> {
+        let name = format!("{PREFIX}{}", std::process::id());
         let mut admin = connect(server, None).await?;
         execute(
             &mut admin,
@@ -54,19 +50,25 @@ impl Scratch {
             .to_string()
     }
 
-    /// Creates roles, schema and extensions, then applies the migrations as the owner of the schema.
-    pub async fn prepare(&self, root: &Path, service: &str) -> Result<()> {
+    /// Creates roles, schemas and extensions of `services`, then applies the migrations of each as the owner of its schema.
+    pub async fn prepare(&self, root: &Path, services: &[String]) -> Result<()> {
         let bootstrap = std::fs::read_to_string(root.join("crates/db/sql/bootstrap.sql"))
             .context("crates/db/sql/bootstrap.sql")?;
-        let mut attempt = 1;
-        while let Err(error) = self.bootstrap(&bootstrap, service).await {
-            if attempt == ATTEMPTS || !is_collision(&error) {
-                return Err(
-                    anyhow::Error::new(error).context("while running crates/db/sql/bootstrap.sql")
-                );
+        for service in services {
+            let mut attempt = 1;
+            while let Err(error) = self.bootstrap(&bootstrap, service).await {
+                if attempt == ATTEMPTS || !is_collision(&error) {
+                    return Err(anyhow::Error::new(error)
+                        .context("while running crates/db/sql/bootstrap.sql"));
+                }
+                attempt += 1;
             }
-            attempt += 1;
+            self.migrate(root, service).await?;
         }
+        Ok(())
+    }
+
+    async fn migrate(&self, root: &Path, service: &str) -> Result<()> {
         let folder = root.join("services").join(service).join("migrations");
         let mut migrator = Migrator::new(folder.as_path())
             .await
@@ -196,8 +198,8 @@ mod tests {
 
     #[test]
     fn the_name_tells_the_process() {
-        assert_eq!(owner("xtask_sqlx_123_auth"), Some(123));
-        assert_eq!(owner("xtask_sqlx_auth"), None);
+        assert_eq!(owner("xtask_sqlx_123"), Some(123));
+        assert_eq!(owner("xtask_sqlx_"), None);
         assert_eq!(owner("auth"), None);
     }
 }
