@@ -54,6 +54,8 @@ pub struct FleetPlan {
     pub redis: Option<Arc<Proxy>>,
     /// The way to PostgreSQL, for services and workers alone.
     pub postgres: Option<Arc<Proxy>>,
+    /// The superuser's address of another PostgreSQL than that of all tests.
+    pub database: Option<String>,
     /// Settings of every process, before all others.
     pub settings: Vec<(String, String)>,
     /// Which binaries.
@@ -68,6 +70,7 @@ impl Default for FleetPlan {
             amqp: None,
             redis: None,
             postgres: None,
+            database: None,
             settings: Vec::new(),
             build: Build::Faulty,
         }

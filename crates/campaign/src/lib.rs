@@ -19,4 +19,4 @@ pub use extent::Extent;
 pub use fleet::{Balancer, Build, Fleet, FleetPlan};
 pub use gates::Gates;
 pub use platform::{ADMIN_PASSWORD, Platform, Surroundings};
-pub use private::PrivateServer;
+pub use private::{PrivatePostgres, PrivateServer};

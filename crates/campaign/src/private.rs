@@ -1,5 +1,7 @@
 //! Servers of one proof's own, which it may stop, kill and empty.
 
+mod postgres;
+
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -8,6 +10,7 @@ use tempfile::TempDir;
 use tokio::net::TcpStream;
 
 use crate::platform::free_port;
+pub use postgres::PrivatePostgres;
 
 /// An Erlang machine beside compilers may need this long.
 const READY_PATIENCE: Duration = Duration::from_secs(120);

@@ -11,10 +11,10 @@ use db::{Db, Envelope};
 use kernel::{Clock, Ids};
 use ring::digest::{Context, SHA256};
 use sqlx::migrate::Migrator;
-use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 
-use janitor::Template;
+use janitor::{Janitor, Template};
 
 /// The password of every role on the test server, which listens on the loopback address alone.
 const PASSWORD: &str = "testkit";
@@ -23,7 +23,7 @@ const POOL_MAX: u32 = 8;
 
 /// A fresh, migrated database of one test. Dropped with this value.
 pub struct TestDb {
-    server: PgConnectOptions,
+    janitor: Janitor,
     name: String,
     services: Vec<String>,
 }
@@ -39,6 +39,15 @@ impl TestDb {
 
     /// A database with the schemas of several services, as a laptop has it.
     pub async fn with_services(services: &[(&str, &Migrator)]) -> Self {
+        Self::clone_by(Janitor::of_tests(), services).await
+    }
+
+    /// The same on a server of the test's own; its superuser comes with `url`.
+    pub async fn with_services_on(url: &str, services: &[(&str, &Migrator)]) -> Self {
+        Self::clone_by(Janitor::of(url), services).await
+    }
+
+    async fn clone_by(janitor: Janitor, services: &[(&str, &Migrator)]) -> Self {
         let template = Template {
             name: template_name(services),
             services: services
@@ -50,9 +59,9 @@ impl TestDb {
             .iter()
             .map(|(name, _)| (*name).to_owned())
             .collect();
-        let (server, name) = janitor::clone_of(template).await;
+        let name = janitor.clone_of(template).await;
         Self {
-            server,
+            janitor,
             name,
             services: names,
         }
@@ -79,7 +88,8 @@ impl TestDb {
 
     /// The connection string of a role, for example `auth_app`.
     pub fn url(&self, role: &str) -> String {
-        self.server
+        self.janitor
+            .server
             .clone()
             .username(role)
             .password(PASSWORD)
@@ -90,7 +100,8 @@ impl TestDb {
 
     /// The superuser's connection string, for tests of what must be refused.
     pub fn admin_url(&self) -> String {
-        self.server
+        self.janitor
+            .server
             .clone()
             .database(&self.name)
             .to_url_lossy()
@@ -166,7 +177,7 @@ impl TestDb {
 
 impl Drop for TestDb {
     fn drop(&mut self) {
-        janitor::drop_later(std::mem::take(&mut self.name));
+        self.janitor.drop_later(std::mem::take(&mut self.name));
     }
 }
 

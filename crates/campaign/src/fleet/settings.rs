@@ -34,13 +34,16 @@ pub(super) struct Ground {
 
 impl Ground {
     pub(super) async fn lay(plan: &FleetPlan, folder: &Path) -> Self {
-        let db = TestDb::with_services(&[
+        let services = [
             ("auth", &auth::MIGRATOR),
             ("tenant", &tenant::MIGRATOR),
             ("niche", &niche::MIGRATOR),
             ("search", &search::MIGRATOR),
-        ])
-        .await;
+        ];
+        let db = match &plan.database {
+            None => TestDb::with_services(&services).await,
+            Some(server) => TestDb::with_services_on(server, &services).await,
+        };
         let mut all = BTreeMap::new();
         let mut set = |name: &str, value: String| drop(all.insert(name.to_owned(), value));
         for service in SERVICES {

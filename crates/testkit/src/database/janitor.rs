@@ -2,7 +2,8 @@
 //!
 //! A thread of its own, because each test has its own runtime and the connection must outlive them all: it holds the lock that tells other processes that ours lives.
 
-use std::sync::OnceLock;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use db::ServiceRoles;
@@ -31,51 +32,73 @@ enum Request {
     Drop(String),
 }
 
-struct Janitor {
-    server: PgConnectOptions,
+/// The thread of one server.
+#[derive(Clone)]
+pub(super) struct Janitor {
+    pub(super) server: PgConnectOptions,
     requests: mpsc::UnboundedSender<Request>,
 }
 
-/// Clones the template, which is made first if need be. Answers the server and the name of the new database.
-pub(super) async fn clone_of(template: Template) -> (PgConnectOptions, String) {
-    let janitor = janitor();
-    let (sender, receiver) = oneshot::channel();
-    janitor
-        .requests
-        .send(Request::Clone(template, sender))
-        .unwrap_or_else(|_| panic!("the thread for test databases has ended"));
-    match receiver.await {
-        Ok(Ok(name)) => (janitor.server.clone(), name),
-        Ok(Err(problem)) => panic!("{problem}"),
-        Err(_) => panic!("the thread for test databases has ended"),
-    }
-}
-
-/// Drops a database in the background. What is not done when the process ends is left to the next one.
-pub(super) fn drop_later(name: String) {
-    if janitor().requests.send(Request::Drop(name)).is_err() {
-        tracing::debug!("a test database is left to the next test process");
-    }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "tests are configured by one variable, before there are settings"
-)]
-fn janitor() -> &'static Janitor {
-    static JANITOR: OnceLock<Janitor> = OnceLock::new();
-    JANITOR.get_or_init(|| {
+impl Janitor {
+    /// Of the server of all tests.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "tests are configured by one variable, before there are settings"
+    )]
+    pub(super) fn of_tests() -> Self {
         let url = std::env::var("TESTKIT_DATABASE_URL")
             .unwrap_or_else(|_| panic!("TESTKIT_DATABASE_URL is not set: run `./dev test`, or `./dev up` once and `. deploy/local/test-env.sh`"));
-        let server: PgConnectOptions = url.parse().unwrap_or_else(|error| panic!("TESTKIT_DATABASE_URL cannot be read: {error}"));
+        Self::of(&url)
+    }
+
+    /// Of the server at `url`, one for all tests of this process.
+    pub(super) fn of(url: &str) -> Self {
+        static JANITORS: Mutex<BTreeMap<String, Janitor>> = Mutex::new(BTreeMap::new());
+        let mut janitors = JANITORS.lock().unwrap_or_else(PoisonError::into_inner);
+        let janitor = janitors
+            .entry(url.to_owned())
+            .or_insert_with(|| Self::start(url));
+        janitor.clone()
+    }
+
+    fn start(url: &str) -> Self {
+        let server: PgConnectOptions = url.parse().unwrap_or_else(|error| {
+            panic!("the address of the test server cannot be read: {error}")
+        });
         let (requests, receiver) = mpsc::unbounded_channel();
-        let options = server.clone().application_name("testkit").disable_statement_logging();
+        let options = server
+            .clone()
+            .application_name("testkit")
+            .disable_statement_logging();
         thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a thread can have a runtime");
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .expect("a thread can have a runtime");
             runtime.block_on(serve(options, receiver));
         });
-        Janitor { server, requests }
-    })
+        Self { server, requests }
+    }
+
+    /// Clones the template, which is made first if need be. Answers the name of the new database.
+    pub(super) async fn clone_of(&self, template: Template) -> String {
+        let (sender, receiver) = oneshot::channel();
+        self.requests
+            .send(Request::Clone(template, sender))
+            .unwrap_or_else(|_| panic!("the thread for test databases has ended"));
+        match receiver.await {
+            Ok(Ok(name)) => name,
+            Ok(Err(problem)) => panic!("{problem}"),
+            Err(_) => panic!("the thread for test databases has ended"),
+        }
+    }
+
+    /// Drops a database in the background. What is not done when the process ends is left to the next one.
+    pub(super) fn drop_later(&self, name: String) {
+        if self.requests.send(Request::Drop(name)).is_err() {
+            tracing::debug!("a test database is left to the next test process");
+        }
+    }
 }
 
 async fn serve(options: PgConnectOptions, mut requests: mpsc::UnboundedReceiver<Request>) {

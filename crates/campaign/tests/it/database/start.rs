@@ -1,14 +1,11 @@
 //! The executables themselves refuse to serve as a role that row level security does not bind.
 
-use std::path::Path;
-use std::process::{Command, Output};
-
 use sqlx::{AssertSqlSafe, Executor as _};
 use testkit::TestDb;
 
 use campaign::{Fleet, FleetPlan};
 
-use super::{SERVICES, whole_database};
+use super::SERVICES;
 
 /// Roles of this test's own, because roles belong to the whole server.
 struct Unfit {
@@ -122,91 +119,4 @@ async fn refuse(fleet: &Fleet, binaries: &[String], (role, setting): (&str, &str
             "{binary}: {log}"
         );
     }
-}
-
-/// The one process of the laptop sets the passwords of its roles from the connection strings, so it looks at the names before it touches the server.
-#[tokio::test(flavor = "multi_thread")]
-async fn the_stack_does_not_start_as_somebody_else() {
-    let database = whole_database().await;
-    let binary = tokio::task::spawn_blocking(build_stack).await.unwrap();
-    for setting in ["TENANT_DB_URL", "NICHE_DB_RELAY_URL"] {
-        let service = setting.split('_').next().unwrap().to_lowercase();
-        let (suffix, others) = if setting.contains("RELAY") {
-            ("relay", "app")
-        } else {
-            ("app", "relay")
-        };
-        let roles = [
-            "postgres".to_owned(),
-            format!("{service}_owner"),
-            format!("{service}_definer"),
-            format!("{service}_{others}"),
-        ];
-        for role in roles {
-            let (binary, url) = (binary.clone(), database.url(&role));
-            let run = run_stack(&binary, &database, (setting, &url)).await;
-            let said = String::from_utf8_lossy(&run.stderr).into_owned()
-                + &String::from_utf8_lossy(&run.stdout);
-            assert_eq!(run.status.code(), Some(78), "{role}: {said}");
-            let reason = format!("{setting} does not connect as {service}_{suffix}");
-            assert!(said.contains(&reason), "{role}: {said}");
-            assert!(!said.contains("testkit"), "{said}");
-        }
-    }
-}
-
-async fn run_stack(binary: &Path, database: &TestDb, (name, url): (&str, &str)) -> Output {
-    let mut command = Command::new(binary);
-    command
-        .env_clear()
-        .env("TENANTRY_PROFILE", "dev")
-        .env("GATEWAY_HTTP_LISTEN", "127.0.0.1:0")
-        .env("TENANTRY_ADMIN_DB_URL", database.admin_url())
-        .env("S3_ENDPOINT", "http://127.0.0.1:9")
-        .env("S3_BUCKET", "tenantry")
-        .env("S3_ACCESS_KEY", "test-access")
-        .env("S3_SECRET_KEY", "test-secret-of-a-test")
-        .env("S3_DATA_DIR", "/nonexistent");
-    for (service, _) in SERVICES {
-        let upper = service.to_uppercase();
-        for (suffix, role) in [
-            ("URL", "app"),
-            ("RELAY_URL", "relay"),
-            ("OWNER_URL", "owner"),
-        ] {
-            let url = database.url(&format!("{service}_{role}"));
-            command.env(format!("{upper}_DB_{suffix}"), url);
-        }
-    }
-    command.env(name, url);
-    tokio::task::spawn_blocking(move || command.output().unwrap())
-        .await
-        .unwrap()
-}
-
-/// Builds it with the features of this test, so that the libraries are compiled already.
-fn build_stack() -> std::path::PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let profile = test.ancestors().nth(2).unwrap().to_path_buf();
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo
-        .args([
-            "build",
-            "--quiet",
-            "--locked",
-            "--package",
-            "stack",
-            "--bin",
-            "stack",
-        ])
-        .args(["--package", "campaign", "--features", "campaign/failpoints"])
-        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."))
-        .env("CARGO_TARGET_DIR", profile.parent().unwrap());
-    if profile.file_name().is_some_and(|name| name == "release") {
-        cargo.arg("--release");
-    }
-    let built = cargo.output().unwrap();
-    let said = String::from_utf8_lossy(&built.stderr);
-    assert!(built.status.success(), "the binary cannot be built\n{said}");
-    profile.join("stack")
 }

@@ -5,14 +5,11 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use campaign::load::{self, Caller, Ledger, RowsPerImport, Tally};
-use campaign::reckoning::{self, House};
-use campaign::{Extent, Fleet, FleetPlan};
+use campaign::{Extent, Fleet};
 use kernel::{Clock, Ids};
-use runtime::{Shutdown, Tasks};
-use serde_json::json;
 
 use super::points;
+use super::scene::{Scene, plan};
 
 /// How long a process may take until it comes to its point; then it is killed wherever it is.
 const POINT_PATIENCE: Duration = Duration::from_secs(15);
@@ -53,80 +50,15 @@ impl Deaths {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_acknowledged_is_there_once_whoever_was_killed() {
     let extent = Extent::of_this_run();
-    let fleet = Fleet::start(plan()).await;
-    let tally = Tally::default();
-    let anybody = Caller::patient(&fleet.base_url, &tally);
-    let houses = [
-        House::open(&fleet, "alpha", &anybody).await,
-        House::open(&fleet, "beta", &anybody).await,
-    ];
-    let (stop, tasks) = (Shutdown::new(), Tasks::new());
-    let load = begin(&fleet, &houses, extent, (&stop, &tasks)).await;
-
+    let scene = Scene::open(plan(), extent).await;
     let deaths = Arc::new(Deaths::default());
-    let killing = (0..KILLERS).map(|number| kill_in_turn(&fleet, number, extent, &deaths));
+    let killing = (0..KILLERS).map(|number| kill_in_turn(&scene.fleet, number, extent, &deaths));
     futures::future::join_all(killing).await;
-
-    stop.begin();
-    let mut ledger = Ledger::default();
-    for caller in load {
-        ledger.absorb(caller.await.unwrap());
-    }
-    let open = reckoning::close_open(&fleet, &houses, &mut ledger).await;
     extent.tell("processes killed", deaths.total());
     deaths.tell(extent);
-    extent.tell("requests", tally.sent());
-    extent.tell("of unknown outcome", tally.unknown());
-    extent.tell("left open and repeated at the end", open);
-    extent.tell("changes acknowledged", ledger.acknowledged());
-    extent.tell("imports", ledger.imports.len());
-    let waited = Clock::system();
-    let since = waited.instant();
-    let patience = Duration::from_secs(extent.pick(90, 900));
-    reckoning::settle(&fleet, &houses, &ledger, patience).await;
-    extent.tell(
-        "seconds until all was at rest",
-        (waited.instant() - since).as_secs(),
-    );
-    assert_eq!(*tally.notes(), Vec::<String>::new(), "answered 500");
-}
-
-type Running = Vec<tokio::task::JoinHandle<Ledger>>;
-
-async fn begin(
-    fleet: &Fleet,
-    houses: &[House],
-    extent: Extent,
-    (stop, tasks): (&Shutdown, &Tasks),
-) -> Running {
-    let mut running = Vec::new();
-    let rows = RowsPerImport(extent.pick(1_200, 2_400));
-    for house in houses {
-        let (caller, label) = (house.caller.clone(), house.label.clone());
-        running.push(tasks.spawn(
-            "writer",
-            load::keep_writing(caller.clone(), label.clone(), stop.clone()),
-        ));
-        running.push(tasks.spawn(
-            "importer",
-            load::keep_importing(caller, label, rows, stop.clone()),
-        ));
-    }
-    let staff = fleet.sign_in_as_admin().await;
-    let anybody = houses[0].caller.clone();
-    let admin = anybody.with_token(staff.token().unwrap());
-    running.push(tasks.spawn(
-        "staff",
-        load::keep_creating_tenants(admin, "casa".to_owned(), stop.clone()),
-    ));
-    let login = json!({"email": "admin@example.com", "password": campaign::ADMIN_PASSWORD});
-    let session = fleet.client().post("/v1/auth/login", &login).await.unwrap();
-    let token = session["data"]["refreshToken"].as_str().unwrap().to_owned();
-    running.push(tasks.spawn(
-        "session",
-        load::keep_refreshing(anybody, token, stop.clone()),
-    ));
-    running
+    scene
+        .reckon(Duration::from_secs(extent.pick(90, 900)))
+        .await;
 }
 
 /// A process, and where its next life is to end; anywhere, when it has no point.
@@ -214,11 +146,4 @@ async fn die_at(
         fleet.log(name)
     );
     Some(point)
-}
-
-/// Sessions outlast the campaign, and a refresh may be repeated for as long as its service may be away.
-fn plan() -> FleetPlan {
-    FleetPlan::default()
-        .with("AUTH_ACCESS_TTL_S", 3600)
-        .with("AUTH_REFRESH_RETRY_MS", 60_000)
 }
