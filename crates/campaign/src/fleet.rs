@@ -277,7 +277,12 @@ impl Fleet {
 
     /// Memory that a process has in RAM.
     pub fn resident_bytes(&self, name: &str) -> u64 {
-        member::resident_bytes(self.pid(name))
+        member::resident_bytes(self.pid(name), false)
+    }
+
+    /// The most memory that a process has had in RAM since it was started.
+    pub fn peak_resident_bytes(&self, name: &str) -> u64 {
+        member::resident_bytes(self.pid(name), true)
     }
 
     /// The binary of a process.

@@ -9,6 +9,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 /// Shorter keys could be guessed.
 const KEY_CHARS_MIN: usize = 32;
 const DAY_S: u64 = 24 * 60 * 60;
+const SLOTS: std::ops::RangeInclusive<usize> = 1..=64;
 
 /// Everything that the service and its worker can be told.
 #[derive(Clone)]
@@ -70,7 +71,7 @@ impl Config {
             signing_key_files: signing_key_files(reader),
             password_pepper: key(reader, "AUTH_PASSWORD_PEPPER", "mixed into every password before hashing; keep it apart from the database, changing it makes every password wrong"),
             refresh_key: key(reader, "AUTH_REFRESH_KEY", "derives refresh tokens and verification links; changing it ends the links that are open"),
-            hash_slots: reader.number("AUTH_HASH_SLOTS", 4, 1..=64, "passwords hashed at the same time: each takes a core and 19 MiB"),
+            hash_slots: reader.number("AUTH_HASH_SLOTS", half_of_the_cores(), SLOTS, "passwords hashed at the same time, by default half as many as there are cores: each takes a core and 19 MiB"),
             issuer: reader.text("AUTH_ISSUER", &public_url, "iss of access tokens"),
             audience: reader.text("AUTH_AUDIENCE", "tenantry", "aud of access tokens"),
             public_url,
@@ -93,6 +94,12 @@ impl Config {
             seed_admin_password: reader.optional_secret("AUTH_SEED_ADMIN_PASSWORD", "password of the first platform admin, at least 15 characters"),
         }
     }
+}
+
+/// The other half stays for everything else, so that a flood of sign-ins slows nobody down who is signed in.
+fn half_of_the_cores() -> usize {
+    let cores = std::thread::available_parallelism().map_or(2, usize::from);
+    (cores / 2).clamp(*SLOTS.start(), *SLOTS.end())
 }
 
 fn signing_key_files(reader: &mut Reader) -> Vec<PathBuf> {

@@ -101,6 +101,8 @@ impl App {
             passwords: Passwords::new(
                 config.password_pepper.expose_secret().as_bytes(),
                 config.hash_slots,
+                process.clock.clone(),
+                &process.metrics.meter("auth"),
             )?,
             access_tokens: AccessTokens {
                 keys: SigningKeys::load(&config.signing_key_files)?,

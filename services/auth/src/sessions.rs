@@ -45,13 +45,13 @@ pub struct TokenPair {
 /// `Limited` after many failures; see [`attempts`].
 pub async fn login(app: &App, ctx: &RequestContext, input: SignIn) -> Result<TokenPair> {
     let email = users::normalise_email(&input.email);
-    let seat = app.passwords.admit().await?;
+    let seat = app.passwords.admit(ctx.deadline()).await?;
     let reserved = attempts::reserve(app, ctx, &email).await?;
     let account = find_account(app, ctx, &email).await?;
     let hash = account
         .as_ref()
         .and_then(|account| account.password_hash.clone());
-    let right = app.passwords.verify(&input.password, hash).await?;
+    let right = seat.verify(&input.password, hash).await?;
     drop(seat);
     let user_id = account.as_ref().map(|account| account.user_id);
     let Some(account) = account.filter(|_| right) else {

@@ -85,7 +85,9 @@ pub async fn register(app: &App, ctx: &RequestContext, input: SignUp) -> Result<
     if let Some(violation) = passwords::refuse_common(&input.password, &email) {
         return Err(Error::invalid(vec![violation]));
     }
-    let password_hash = app.passwords.hash(&input.password).await?;
+    let seat = app.passwords.admit(ctx.deadline()).await?;
+    let password_hash = seat.hash(&input.password).await?;
+    drop(seat);
     let now = app.clock.now();
     let mut tx = app
         .db
@@ -224,7 +226,9 @@ pub async fn seed_platform_admin(
     email: &str,
     password: &str,
 ) -> Result<bool> {
-    let password_hash = app.passwords.hash(password).await?;
+    let seat = app.passwords.admit(ctx.deadline()).await?;
+    let password_hash = seat.hash(password).await?;
+    drop(seat);
     let now = app.clock.now();
     let mut tx = app
         .db

@@ -173,10 +173,11 @@ fn binary_of(name: &str) -> &str {
     }
 }
 
-/// From the kernel's own account.
-pub(super) fn resident_bytes(pid: u32) -> u64 {
+/// From the kernel's own account: what a process has in RAM, or the most that it ever had.
+pub(super) fn resident_bytes(pid: u32, is_peak: bool) -> u64 {
+    let name = if is_peak { "VmHWM:" } else { "VmRSS:" };
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
     let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
     kib.unwrap_or_default() * 1024
 }

@@ -5,6 +5,7 @@
 )]
 
 mod access;
+mod flood;
 mod guessing;
 mod news;
 mod refresh;

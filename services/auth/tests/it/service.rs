@@ -245,6 +245,11 @@ impl Service {
             .map_err(rpc::from_status)
     }
 
+    /// Everything measured so far.
+    pub fn metrics(&self) -> String {
+        self.process.metrics.render()
+    }
+
     /// Runs a statement that no service may: to arrange what another release or an operator would.
     pub async fn arrange(&self, sql: &'static str) {
         use sqlx::Executor as _;
