@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use http::{Request, Response};
+use kernel::Clock;
 use tonic::Status;
 use tonic::body::Body;
 use tonic::transport::ClientTlsConfig;
 use tower::{Service, ServiceExt as _};
 
+use crate::circuit::Circuit;
 use crate::endpoint::{Endpoint, Place};
 use crate::listener::{find, wait_for};
 use crate::tls::Tls;
@@ -19,8 +21,12 @@ use crate::unsent::{ATTEMPTS, Kept, is_unsent};
 
 /// A service that does not take the connection by then counts as down.
 const CONNECT_MAX: Duration = Duration::from_secs(1);
-/// A peer that is silent for two of these is gone, even if its machine vanished without a word.
-const KEEPALIVE: Duration = Duration::from_secs(5);
+/// A connection on which nothing has come for so long is asked whether it lives.
+const PING_AFTER: Duration = Duration::from_secs(1);
+/// A service answers pings however busy its methods are; without an answer by then it is silent, and its calls fail before their deadline.
+const PONG_WITHIN: Duration = Duration::from_secs(2);
+/// The same for whoever listens in between and does not know HTTP/2.
+const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
 /// Wide enough that a page of records never waits for a window update.
 pub(crate) const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
 pub(crate) const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
@@ -35,31 +41,32 @@ pub struct Channel(Way);
 
 #[derive(Clone)]
 enum Way {
-    Net(tonic::transport::Channel),
+    Net(tonic::transport::Channel, Arc<Circuit>),
     Memory(Arc<str>),
 }
 
 /// Makes a way to a service without connecting yet. A service that is down fails calls with `Unavailable` within a second; later calls try again.
+/// One that is silent fails the first calls after three seconds, most others at once until it speaks.
 ///
 /// `mem:` endpoints call into the service directly: the same guard, no sockets, no framing.
 ///
 /// # Panics
 /// Outside a tokio runtime.
 pub fn connect(endpoint: &Endpoint) -> Channel {
-    open(endpoint, None)
+    open(endpoint, None, Clock::system())
 }
 
 /// Like [`connect`], with our certificate for `https://` endpoints.
-pub(crate) fn open(endpoint: &Endpoint, tls: Option<&Tls>) -> Channel {
+pub(crate) fn open(endpoint: &Endpoint, tls: Option<&Tls>, clock: Clock) -> Channel {
     match &endpoint.place {
         Place::Memory(name) => Channel(Way::Memory(name.as_str().into())),
         Place::Net(uri) => {
             let mut builder = tonic::transport::Endpoint::from(uri.clone())
                 .connect_timeout(CONNECT_MAX)
                 .tcp_nodelay(true)
-                .tcp_keepalive(Some(KEEPALIVE * 6))
-                .http2_keep_alive_interval(KEEPALIVE)
-                .keep_alive_timeout(KEEPALIVE)
+                .tcp_keepalive(Some(TCP_KEEPALIVE))
+                .http2_keep_alive_interval(PING_AFTER)
+                .keep_alive_timeout(PONG_WITHIN)
                 .keep_alive_while_idle(true)
                 .initial_stream_window_size(STREAM_WINDOW_BYTES)
                 .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
@@ -73,7 +80,8 @@ pub(crate) fn open(endpoint: &Endpoint, tls: Option<&Tls>) -> Channel {
                     Err(error) => tracing::error!(%error, %endpoint, "no usable certificates"),
                 }
             }
-            Channel(Way::Net(builder.connect_lazy()))
+            let circuit = Circuit::new(endpoint, clock);
+            Channel(Way::Net(builder.connect_lazy(), Arc::new(circuit)))
         }
     }
 }
@@ -85,23 +93,26 @@ impl Service<Request<Body>> for Channel {
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         match &mut self.0 {
-            Way::Net(channel) => channel.poll_ready(cx).map_err(Into::into),
+            Way::Net(channel, _) => channel.poll_ready(cx).map_err(Into::into),
             Way::Memory(_) => Poll::Ready(Ok(())),
         }
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         match &mut self.0 {
-            // A body that goes on cannot be sent twice.
-            Way::Net(channel) if is_streamed(&request) => {
-                let answer = channel.call(request);
-                Box::pin(async move { answer.await.map_err(Into::into) })
-            }
-            Way::Net(channel) => {
+            Way::Net(channel, circuit) => {
+                if let Err(refused) = circuit.admit() {
+                    return Box::pin(async move { Err(refused.into()) });
+                }
                 // The one that is ready is used; the clone is not.
                 let spare = channel.clone();
                 let ready = std::mem::replace(channel, spare);
-                Box::pin(call(ready, request))
+                let circuit = Arc::clone(circuit);
+                Box::pin(async move {
+                    let answer = call(ready, request).await;
+                    circuit.learn(&answer);
+                    answer
+                })
             }
             Way::Memory(name) => match find(name) {
                 Some(mut guard) => {
@@ -123,6 +134,10 @@ async fn call(
     mut channel: tonic::transport::Channel,
     request: Request<Body>,
 ) -> Result<Response<Body>, BoxError> {
+    // A body that goes on cannot be sent twice.
+    if is_streamed(&request) {
+        return channel.call(request).await.map_err(Into::into);
+    }
     let kept = Kept::of(request).await?;
     for _ in 1..ATTEMPTS {
         match channel.call(kept.request()).await {
@@ -148,7 +163,7 @@ async fn late(name: Arc<str>, request: Request<Body>) -> Result<Response<Body>, 
 impl fmt::Debug for Channel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Way::Net(_) => f.write_str("Channel(net)"),
+            Way::Net(..) => f.write_str("Channel(net)"),
             Way::Memory(name) => write!(f, "Channel(mem:{name})"),
         }
     }

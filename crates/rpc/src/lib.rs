@@ -7,6 +7,7 @@
 
 mod body;
 mod channel;
+mod circuit;
 mod context;
 mod crypto_provider;
 mod endpoint;

@@ -71,7 +71,7 @@ impl Peer {
     /// # Panics
     /// Outside a tokio runtime.
     pub fn connect(&self, endpoint: &Endpoint) -> Channel {
-        open(endpoint, self.0.keyring.tls.as_ref())
+        open(endpoint, self.0.keyring.tls.as_ref(), self.0.clock.clone())
     }
 
     /// A call of an internal method, in the tenant and on behalf of the person of `ctx`, within its remaining time.

@@ -36,14 +36,20 @@ impl Kept {
     }
 }
 
-/// What caused an error. A closure cannot say that the cause lives as long as the error.
-fn beneath<'e>(error: &&'e (dyn Error + 'static)) -> Option<&'e (dyn Error + 'static)> {
-    (**error).source()
+/// An error, what caused it, and so on.
+pub(crate) fn causes<'e>(
+    error: &'e (dyn Error + 'static),
+) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
+    // A closure cannot say that the cause lives as long as the error.
+    fn beneath<'e>(error: &&'e (dyn Error + 'static)) -> Option<&'e (dyn Error + 'static)> {
+        (**error).source()
+    }
+    std::iter::successors(Some(error), beneath)
 }
 
 /// Whether the server has certainly seen nothing of a call that failed like this.
 pub(crate) fn is_unsent(error: &(dyn Error + 'static)) -> bool {
-    std::iter::successors(Some(error), beneath).any(|cause| {
+    causes(error).any(|cause| {
         // It was waiting for the connection when that ended.
         let is_given_back = cause
             .downcast_ref::<hyper::Error>()

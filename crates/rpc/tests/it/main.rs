@@ -9,6 +9,7 @@ mod logs;
 mod memory;
 mod metadata;
 mod policy;
+mod silence;
 mod streams;
 mod stub;
 mod tls;
