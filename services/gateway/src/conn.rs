@@ -26,6 +26,7 @@ pub struct Pulse {
     clock: Clock,
     last: Cell<Instant>,
     handling: Cell<bool>,
+    ended: Cell<bool>,
 }
 
 /// A request being handled: meanwhile the connection waits for us, not for the client.
@@ -36,6 +37,16 @@ impl Pulse {
     pub fn handle(self: &Rc<Self>) -> Handling {
         self.handling.set(true);
         Handling(Rc::clone(self))
+    }
+
+    /// The answer at hand is the last one of this connection.
+    pub fn end(&self) {
+        self.ended.set(true);
+    }
+
+    /// Whether the last answer has been given, so that nothing that follows may be done.
+    pub fn has_ended(&self) -> bool {
+        self.ended.get()
     }
 
     fn beat(&self) {
@@ -75,6 +86,7 @@ impl Conn {
             last: Cell::new(clock.instant()),
             clock,
             handling: Cell::new(false),
+            ended: Cell::new(false),
         };
         Self {
             socket,

@@ -1,11 +1,15 @@
 //! Every request goes through here: routing, the answer's common headers, the log line and the figures.
 
 use std::panic::AssertUnwindSafe;
+use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_http::body::{BodySize, BoxBody, MessageBody as _};
 use actix_http::header::{self, HeaderValue};
-use actix_http::{HttpMessage as _, Method as HttpMethod, Request, Response, StatusCode};
+use actix_http::{
+    ConnectionType, HttpMessage as _, Method as HttpMethod, Request, Response, StatusCode,
+};
 use futures::FutureExt as _;
 use kernel::{Error, ErrorCode};
 use opentelemetry::KeyValue;
@@ -19,12 +23,14 @@ use crate::browsers::Browsers;
 use crate::call::{Call, Findings};
 use crate::compress;
 use crate::config::Config;
+use crate::conn::Pulse;
 use crate::intake;
 use crate::limits::{self, Limits};
 use crate::pages::Pages;
 use crate::problem::{self, About};
 use crate::routes::{Answer, Found, Method, Verb, table};
 use crate::seats::Seats;
+use crate::spans;
 use crate::upstream::Upstreams;
 
 /// What all threads share.
@@ -66,14 +72,14 @@ impl Worker {
         );
         let origin = shared.browsers.origin(request.headers());
         let mut story = Story::default();
-        let span = spans::open(&request, &arrival);
+        let span = spans::open(&request, &shared.pages, &arrival);
         if let Some(span) = &span {
             spans::continue_trace(span, &mut arrival);
         }
         let payload = request.take_payload();
         let answering =
             AssertUnwindSafe(self.answer(&request, payload, &arrival, &mut story)).catch_unwind();
-        let outcome = match span {
+        let outcome = match span.clone() {
             Some(span) => answering.instrument(span).await,
             None => answering.await,
         };
@@ -96,15 +102,48 @@ impl Worker {
             response
         });
         self.dress(&mut response, &arrival, origin, &story);
-        // A server that ends tells its clients to take the next request elsewhere, and does so while it still takes them all: a connection that
-        // is closed at a moment of the server's choosing may carry a request already.
-        if self.shared.process.health.is_draining() || is_last(&request) {
-            response
-                .head_mut()
-                .set_connection_type(actix_http::ConnectionType::Close);
+        self.conclude(&request, &mut response);
+        if let Some(span) = &span {
+            spans::close(span, response.status());
         }
         self.log(&request, &arrival, &story, response.status());
         compress::shrink(request.headers(), response)
+    }
+
+    /// Says that the connection ends, when it does.
+    ///
+    /// A server that ends tells its clients to take the next request elsewhere, and does so while it still takes them all: a connection that
+    /// is closed at a moment of the server's choosing may carry a request already.
+    fn conclude(&self, request: &Request, response: &mut Response<BoxBody>) {
+        let pulse = pulse_of(request);
+        if self.shared.process.health.is_draining()
+            || is_last(request)
+            || pulse.is_some_and(|pulse| pulse.has_ended())
+        {
+            response
+                .head_mut()
+                .set_connection_type(ConnectionType::Close);
+            if let Some(pulse) = pulse {
+                pulse.end();
+            }
+        }
+    }
+
+    /// Whatever was sent after the last request of a connection is not to be done (RFC 9112, section 9.6), but may have been read with it.
+    fn refuse_after_last(&self, request: &Request) -> Result<(), Error> {
+        if !pulse_of(request).is_some_and(|pulse| pulse.has_ended()) {
+            return Ok(());
+        }
+        let (code, pause) = match self.shared.process.health.is_draining() {
+            true => (ErrorCode::ServiceUnavailable, Duration::from_secs(1)),
+            false => (ErrorCode::MalformedRequest, Duration::ZERO),
+        };
+        let message = "the connection was to end before this request; send it on another one";
+        let error = Error::new(code, "request.after_last", message);
+        Err(match pause.is_zero() {
+            true => error,
+            false => error.with_retry_after(pause),
+        })
     }
 
     async fn answer(
@@ -114,6 +153,7 @@ impl Worker {
         arrival: &Arrival,
         story: &mut Story,
     ) -> Result<Response<BoxBody>, Error> {
+        self.refuse_after_last(request)?;
         intake::check_headers(request)?;
         let path = request.path();
         let verb = Verb::of(request.method().as_str());
@@ -273,15 +313,19 @@ impl Worker {
     }
 }
 
+fn pulse_of(request: &Request) -> Option<&Rc<Pulse>> {
+    request.conn_data::<Rc<Pulse>>()
+}
+
 /// Whether nothing after this request may be read as another one: the client said so, or it asked for a tunnel that it does not get.
 fn is_last(request: &Request) -> bool {
-    request.head().connection_type() != actix_http::ConnectionType::KeepAlive
+    request.head().connection_type() != ConnectionType::KeepAlive
         || request.method() == HttpMethod::CONNECT
         || request.headers().contains_key(header::UPGRADE)
 }
 
 /// Methods of the outside world become one label, or a stranger could fill the memory with labels.
-fn known_method(method: &HttpMethod) -> &'static str {
+pub fn known_method(method: &HttpMethod) -> &'static str {
     match *method {
         HttpMethod::GET => "GET",
         HttpMethod::HEAD => "HEAD",
@@ -299,45 +343,5 @@ pub fn body_bytes(response: &Response<BoxBody>) -> Option<u64> {
     match response.body().size() {
         BodySize::Sized(bytes) => Some(bytes),
         BodySize::None | BodySize::Stream => None,
-    }
-}
-
-/// Spans, only while they leave the process: otherwise a request pays nothing for them.
-mod spans {
-    use actix_http::Request;
-    use opentelemetry::global::get_text_map_propagator;
-    use tracing::Span;
-    use tracing_opentelemetry::OpenTelemetrySpanExt as _;
-
-    use crate::arrival::Arrival;
-
-    pub(super) fn open(request: &Request, arrival: &Arrival) -> Option<Span> {
-        if !runtime::telemetry::is_exporting() {
-            return None;
-        }
-        let span = tracing::info_span!(
-            "http",
-            otel.kind = "server",
-            otel.name = %format!("{} {}", request.method(), request.path()),
-            http.request.method = request.method().as_str(),
-            requestId = %arrival.request_id,
-        );
-        Some(span)
-    }
-
-    pub(super) fn continue_trace(span: &Span, arrival: &mut Arrival) {
-        let carrier = std::collections::HashMap::from([(
-            "traceparent".to_owned(),
-            arrival.trace.parent().to_owned(),
-        )]);
-        // A span that is not sampled has no parent to set.
-        let _ = span.set_parent(get_text_map_propagator(|propagator| {
-            propagator.extract(&carrier)
-        }));
-        let mut out = std::collections::HashMap::new();
-        get_text_map_propagator(|propagator| propagator.inject_context(&span.context(), &mut out));
-        if let Some(parent) = out.remove("traceparent") {
-            arrival.trace.replace(parent);
-        }
     }
 }

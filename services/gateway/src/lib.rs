@@ -27,6 +27,7 @@ pub mod routes;
 mod seats;
 mod server;
 pub mod shape;
+mod spans;
 mod streams;
 pub mod strict_json;
 mod texts;

@@ -259,6 +259,43 @@ async fn health_says_little_and_metrics_are_not_here() {
     assert!(line.contains("200") && !line.contains("tenant"), "{line}");
 }
 
+/// RFC 9112, section 9.6: a client that says `close` has sent its last request, whatever else arrives with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_done_that_follows_the_last_request_of_a_connection() {
+    let stage = Stage::start().await;
+    let smuggled =
+        format!("GET {RECORDS}/{RECORD} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer ann\r\n\r\n");
+    let lasts = [
+        format!(
+            "GET {RECORDS}/{RECORD} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer ann\r\nConnection: close\r\n\r\n"
+        ),
+        "GET /nothing HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".to_owned(),
+        "GET /health/live HTTP/1.0\r\n\r\n".to_owned(),
+    ];
+    for last in lasts {
+        let before = stage.fake.seen.lock().unwrap().len();
+        let answer = stage
+            .raw(format!("{last}{smuggled}{smuggled}").as_bytes())
+            .await;
+        let seen = stage.fake.seen.lock().unwrap().len() - before;
+        assert_eq!(seen, usize::from(last.contains(RECORD)), "{last}{answer}");
+        assert_eq!(
+            answer.matches("HTTP/1.").count(),
+            3,
+            "each is answered: {answer}"
+        );
+    }
+    // Without it both are honest requests of one connection.
+    let before = stage.fake.seen.lock().unwrap().len();
+    let second = smuggled.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n");
+    let answer = stage.raw(format!("{smuggled}{second}").as_bytes()).await;
+    assert_eq!(
+        stage.fake.seen.lock().unwrap().len() - before,
+        2,
+        "{answer}"
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn debugging_is_for_development_only() {
     let stage = Stage::start().await;

@@ -294,7 +294,7 @@ fn sound() -> Vec<Vector> {
             format!(
                 "GET /health/live HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n{HIDDEN}"
             ),
-            &[200, 200],
+            &[200, 400, 0],
         ),
         (
             "HTTP/1.0",
@@ -310,6 +310,16 @@ fn sound() -> Vec<Vector> {
             "the end was asked for",
             "GET /health/live HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".to_owned(),
             &[200, 0],
+        ),
+        (
+            "more after the end was asked for",
+            format!("GET /health/live HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n{HIDDEN}"),
+            &[200, 400, 0],
+        ),
+        (
+            "more after HTTP/1.0",
+            format!("GET /health/live HTTP/1.0\r\n\r\n{HIDDEN}"),
+            &[200, 400, 0],
         ),
         (
             "an asterisk",
