@@ -4,17 +4,18 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use futures::StreamExt;
-use kernel::{Error, Result};
+use kernel::{Error, Ids, Result};
 use lapin::Channel;
 use lapin::message::Delivery as Message;
 use lapin::options::{
-    BasicCancelOptions, BasicConsumeOptions, QueueDeclareOptions, QueueDeleteOptions,
+    BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, QueueDeclareOptions,
+    QueueDeleteOptions,
 };
 use lapin::types::FieldTable;
 
 use crate::broker::{answer, failure};
 use crate::consume::{close, depth, put_back};
-use crate::publish::{Stored, confirmed, confirming_channel, send};
+use crate::publish::{Stored, confirmed, confirming_channel, properties, send};
 use crate::topology::{declare_dead, declare_exchange, declare_queue};
 use crate::{Broker, Queue};
 
@@ -68,27 +69,65 @@ pub(crate) async fn look(broker: &Broker, name: &str) -> Result<Option<usize>> {
     }
 }
 
-/// Copies matching events from the unrouted ones. The originals stay, for other consumers that are new as well.
+/// Copies matching events from the unrouted ones, when it is our turn.
 async fn copy_missed(broker: &Broker, queue: &Queue) -> Result<usize> {
     let _ours = broker.turn().await;
-    let channel = take_turn(broker).await?;
-    let unrouted = broker.names().unrouted();
-    let held = hold(&channel, &unrouted).await?;
-    let copied = copy(broker, queue, &held).await;
-    let turn = turn_name(broker);
-    let deleted = channel.queue_delete(turn.as_str().into(), QueueDeleteOptions::default());
+    let turn = take_turn(broker).await?;
+    let copied = look_through(broker, queue).await;
+    let name = turn_name(broker);
+    let deleted = turn.queue_delete(name.as_str().into(), QueueDeleteOptions::default());
     answer(async { deleted.await.map_err(failure) }).await?;
+    close(&turn).await;
+    copied
+}
+
+/// Copies what matches. The originals stay, for other consumers that are new as well.
+async fn look_through(broker: &Broker, queue: &Queue) -> Result<usize> {
+    let unrouted = broker.names().unrouted();
+    let marker = mark(broker, &unrouted).await?;
+    let channel = broker.consuming_channel().await?;
+    let mut held = hold(&channel, &unrouted).await?;
+    if let Some(at) = held.iter().position(|message| id_of(message) == marker) {
+        let done = held.remove(at);
+        answer(async { done.ack(BasicAckOptions::default()).await.map_err(failure) }).await?;
+    }
+    let copied = copy(broker, queue, &held).await;
+    // Within our turn: what is still held, the next consumer would not see.
     put_back(&channel, &unrouted, held.len()).await;
     copied
+}
+
+/// Puts a message of our own behind all that is on its way to the unrouted events, and answers its id.
+///
+/// An event that was routed before our binding may still wait for the disk, and what a consumer held that has died comes back some time
+/// after its connection has ended. The queue takes everything in turn, so all of that is there when it has confirmed ours.
+async fn mark(broker: &Broker, unrouted: &str) -> Result<String> {
+    let id = Ids::random(broker.clock().clone()).next().to_string();
+    let channel = confirming_channel(broker).await?;
+    let sent = async {
+        let ours = properties(&id, FieldTable::default());
+        confirmed(send(&channel, "", unrouted, b"", ours).await?).await
+    };
+    let stored = answer(sent).await?;
+    close(&channel).await;
+    if stored != Stored::Yes {
+        return Err(Error::unavailable(
+            "rabbitmq",
+            format!("queue {unrouted} takes nothing"),
+        ));
+    }
+    Ok(id)
+}
+
+fn id_of(message: &Message) -> &str {
+    let id = message.properties.message_id().as_ref();
+    id.map_or("", |id| id.as_str())
 }
 
 /// Takes all unrouted events, without acknowledging them.
 async fn hold(channel: &Channel, unrouted: &str) -> Result<Vec<Message>> {
     let waiting = depth(channel, unrouted).await?;
     let mut held = Vec::with_capacity(waiting);
-    if waiting == 0 {
-        return Ok(held);
-    }
     let mut messages = channel
         .basic_consume(
             unrouted.into(),

@@ -1,6 +1,7 @@
 use std::collections::HashMap;
 
-use events::Queue;
+use events::{Broker, Queue};
+use kernel::Clock;
 use testkit::{TENANT_A, eventually};
 
 use crate::probe::{Probe, Seen, users};
@@ -92,6 +93,25 @@ async fn events_that_came_before_their_consumers_reach_each_of_them_once() {
             .await
             .unwrap();
         assert_eq!(seen.numbers(), [0, 1, 2], "{}", queue.name);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn consumers_of_several_processes_that_start_together_miss_nothing() {
+    const NAMES: [&str; 3] = ["probe.a", "probe.b", "probe.c"];
+    let probe = Probe::new().await;
+    probe.emit("ann", 300).await;
+    assert_eq!(probe.flush().await, 300);
+    // A connection of its own is what a process of its own has.
+    let starting = NAMES.map(|name| {
+        let broker = Broker::connect(probe.config.clone(), Clock::system()).unwrap();
+        async move { events::declare(&broker, &Queue::new(name, ["user.created"])).await }
+    });
+    for declared in futures::future::join_all(starting).await {
+        declared.unwrap();
+    }
+    for name in NAMES {
+        assert_eq!(probe.depth(name).await, 300, "{name}");
     }
 }
 
