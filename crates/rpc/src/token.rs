@@ -31,8 +31,9 @@ pub const LEEWAY: Duration = Duration::from_secs(5);
 
 /// A longer text is refused before it is read: a token with every permission has about 4 KiB.
 const TOKEN_BYTES_MAX: usize = 16 * 1024;
-/// Verified tokens that are remembered; at about 3 KiB each this stays below 15 MiB.
-const REMEMBERED_MAX: u64 = 5_000;
+/// Memory for verified tokens: more than twenty thousand of those of an ordinary caller, so that ten thousand callers with a token that
+/// ends and one that begins have room. Counted by size, because a count that is safe for the largest would be small for all others.
+const REMEMBERED_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 const CONTEXT_HEADER: &str = r#"{"alg":"EdDSA","typ":"context+jwt"}"#;
 const SERVICE_HEADER: &str = r#"{"alg":"EdDSA","typ":"service+jwt"}"#;
@@ -169,6 +170,18 @@ pub enum Verified {
 }
 
 impl Verified {
+    /// Roughly the memory that it takes: the claims, each permission twice, and the entry around them.
+    fn weight(&self) -> u32 {
+        const REST: usize = 512;
+        let permissions = match self {
+            Self::Context(claims, _) => &claims.perms[..],
+            Self::Service(_) => &[],
+        };
+        let each = |name: &String| 2 * (name.len() + size_of::<String>());
+        let bytes: usize = permissions.iter().map(each).sum();
+        u32::try_from(bytes + REST).unwrap_or(u32::MAX)
+    }
+
     const fn window(&self) -> Window {
         match self {
             Self::Context(c, _) => Window {
@@ -198,7 +211,8 @@ impl Verifier {
     /// A verifier for one service; `audience` is its name.
     pub fn new(trust: Trust, audience: &str, clock: Clock) -> Self {
         let remembered = Cache::builder()
-            .max_capacity(REMEMBERED_MAX)
+            .max_capacity(REMEMBERED_BYTES_MAX)
+            .weigher(|_, verified: &Arc<Verified>| verified.weight())
             .time_to_live(LIFETIME_MAX + LEEWAY)
             .build();
         Self {

@@ -26,8 +26,8 @@ pub use follow::follow;
 
 use crate::upstream::Upstream;
 
-/// Callers remembered; with every permission one takes about 6 KiB.
-const REMEMBERED_MAX: u64 = 10_000;
+/// Memory for the callers that are remembered: twenty thousand with every permission, who take about 6 KiB each, and more of all others.
+const REMEMBERED_BYTES_MAX: u64 = 128 * 1024 * 1024;
 /// Refused credentials remembered, so that a client in a loop does not keep auth busy.
 const REFUSED_MAX: u64 = 10_000;
 /// How long a refusal is remembered. Short, because a key that is not known yet may be made any moment.
@@ -90,6 +90,14 @@ impl Access {
         }
     }
 
+    /// Roughly the memory that it takes: the token, the permissions, and the rest of the entry.
+    fn weight(&self) -> u32 {
+        const REST: usize = 768;
+        let each = |name: &String| name.len() + size_of::<String>();
+        let permissions: usize = self.permissions.iter().map(each).sum();
+        u32::try_from(self.context_token.len() + permissions + REST).unwrap_or(u32::MAX)
+    }
+
     fn is_hit_by(&self, change: &AccessChange) -> bool {
         let hit = |changed: &Option<String>, own: Option<&str>| {
             changed
@@ -140,7 +148,8 @@ impl Authn {
     pub fn new(clock: Clock, silence_max: Duration) -> Self {
         Self {
             remembered: Cache::builder()
-                .max_capacity(REMEMBERED_MAX)
+                .max_capacity(REMEMBERED_BYTES_MAX)
+                .weigher(|_, access: &Arc<Access>| access.weight())
                 .expire_after(ByKeep)
                 .support_invalidation_closures()
                 .build(),
