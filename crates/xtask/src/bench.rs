@@ -69,10 +69,10 @@ pub struct Extent {
     /// Connections that ask at the same time.
     #[arg(long, default_value_t = 8)]
     connections: usize,
-    /// Records to import. 20,000 unless told, 5,000 when quick.
+    /// Records to import. 20,000 unless told, 10,000 when quick.
     #[arg(long)]
     records: Option<usize>,
-    /// Few rounds and small sets: shows that everything works, not how fast.
+    /// Few rounds and small sets, apart from the sizes that a goal names: shows that everything works, and roughly how fast.
     #[arg(long)]
     quick: bool,
     /// Only these sections, for example `--only reads,search`.

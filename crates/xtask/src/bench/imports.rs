@@ -9,7 +9,8 @@ use super::load::{self, Pace, percentile_ms};
 use super::resident::text;
 use super::{Bench, now, patiently, reads};
 
-const PATIENCE: Duration = Duration::from_secs(600);
+/// Ten thousand records take half a minute until they are indexed, on a busy machine a multiple.
+const PATIENCE: Duration = Duration::from_secs(240);
 /// Short beside the seconds that an import takes.
 const STEP: Duration = Duration::from_millis(100);
 const SECTIONS: [&str; 8] = [
@@ -29,19 +30,22 @@ pub(super) fn measure(bench: &mut Bench<'_>) -> Result<()> {
     let records = bench
         .extent
         .records
-        .unwrap_or(bench.extent.pick(5_000, 20_000));
+        .unwrap_or(bench.extent.pick(10_000, 20_000));
     let requests = reads::prepare(bench)?;
     bench.warm_up(&requests)?;
     let address = bench.surroundings.address.clone();
     // The whole import and a part of the indexing that follows.
-    let lasts = Duration::from_secs(bench.extent.pick(3, 10) as u64);
+    let lasts = Duration::from_secs(bench.extent.pick(6, 10) as u64);
     let pace = Pace {
         per_second: READS_PER_SECOND,
         lasts,
         connections: READERS,
     };
+    crate::tree::say("reading without an import");
     let quiet = tail_ms(&address, &requests, pace)?;
+    crate::tree::say("importing alone, until everything is indexed");
     let first = import(bench, "alone", records)?;
+    crate::tree::say("importing beside reads");
     let (busy, second) = std::thread::scope(|scope| {
         let reading = scope.spawn(|| tail_ms(&address, &requests, pace));
         let imported = import(bench, "beside", records);
