@@ -21,12 +21,7 @@ pub fn classify(error: sqlx::Error) -> Error {
     };
     match code.as_str() {
         // query_canceled by statement_timeout, and the two transaction timeouts.
-        "57014" | "25P03" | "25P04" => Error::new(
-            ErrorCode::DeadlineExceeded,
-            "service.deadline",
-            "the operation took too long",
-        )
-        .caused_by(error),
+        "57014" | "25P03" | "25P04" => deadline_passed().caused_by(error),
         // serialization_failure, deadlock_detected, lock_not_available.
         "40001" | "40P01" | "55P03" => Error::conflict(
             "database.contention",
@@ -41,6 +36,15 @@ pub fn classify(error: sqlx::Error) -> Error {
         .caused_by(error),
         _ => broken(error),
     }
+}
+
+/// The caller has no time left, or the server has ended what took too long.
+pub(crate) fn deadline_passed() -> Error {
+    Error::new(
+        ErrorCode::DeadlineExceeded,
+        "service.deadline",
+        "the operation took too long",
+    )
 }
 
 fn broken(error: sqlx::Error) -> Error {
@@ -69,6 +73,12 @@ fn violated<'e>(error: &'e sqlx::Error, code: &str) -> Option<&'e str> {
     } else {
         None
     }
+}
+
+/// Whether the statement gave up waiting for a lock.
+pub(crate) fn is_lock_timeout(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(DatabaseError::code);
+    code.as_deref() == Some("55P03")
 }
 
 /// Whether the server is down, going down, full, a read-only replica, or could not be asked in time.

@@ -4,12 +4,12 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kernel::{Clock, Error, ErrorCode, Ids, RequestContext, Result, TenantId};
+use kernel::{Clock, Ids, RequestContext, Result, TenantId};
 use secrecy::ExposeSecret as _;
 use sqlx::Executor as _;
 use tracing::Instrument as _;
 
-use crate::classify::classify;
+use crate::classify::{classify, deadline_passed};
 use crate::config::Config;
 use crate::examine::examine;
 use crate::metrics::{Held, Measure};
@@ -19,9 +19,10 @@ use crate::setup::{checked_name, options as options_of};
 use crate::statements::Statements;
 use crate::tx::{Shown, Tx};
 use crate::wake::Wake;
+use crate::write::{Write, WriteSql};
 
 /// The statement timeout of the runtime roles; a request that has less time left gets less.
-const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Days that a consumer's memory of applied events lasts; later duplicates are replays that somebody asked for.
 const INBOX_DAYS: i32 = 30;
 /// Hours that a published event can be published again: a weekend and the night before.
@@ -111,6 +112,18 @@ impl Db {
         Read::new(self, tenant_id, sql, Location::caller())
     }
 
+    /// Starts a command of one statement, in one round trip and without a transaction around it, within the caller's tenant. `TENANT_REQUIRED` without one.
+    ///
+    /// For commands that happen often, and whose every part is known beforehand. A slow one is logged by the place of this call.
+    #[track_caller]
+    pub fn write<'a>(
+        &'a self,
+        ctx: &'a RequestContext,
+        sql: &'static WriteSql,
+    ) -> Result<Write<'a>> {
+        Write::new(self, ctx, sql, Location::caller())
+    }
+
     /// Answers whether the server takes statements from us.
     pub async fn ping(&self) -> Result<()> {
         let mut tries = self.0.pool.size();
@@ -165,11 +178,7 @@ impl Db {
         if let Some(deadline) = ctx.deadline() {
             let left = deadline.saturating_duration_since(self.0.clock.instant());
             if left.is_zero() {
-                return Err(Error::new(
-                    ErrorCode::DeadlineExceeded,
-                    "service.deadline",
-                    "the operation took too long",
-                ));
+                return Err(deadline_passed());
             }
             if left < STATEMENT_TIMEOUT {
                 statement.push_str(&format!(

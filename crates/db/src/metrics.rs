@@ -70,6 +70,7 @@ pub(crate) struct Measure {
     wait: Histogram<f64>,
     slow: Counter<u64>,
     read: [KeyValue; 2],
+    write: [KeyValue; 2],
     transaction: [KeyValue; 2],
     commit: [KeyValue; 2],
     pool: [KeyValue; 1],
@@ -95,7 +96,7 @@ impl Measure {
             slow_after,
             duration: seconds(
                 "db.client.operation.duration",
-                "how long reads, transactions (from BEGIN to their end) and commits took",
+                "how long reads, writes of one statement, transactions (from BEGIN to their end) and commits took",
             ),
             wait: seconds(
                 "db.client.connection.wait_time",
@@ -103,9 +104,12 @@ impl Measure {
             ),
             slow: meter
                 .u64_counter("db.client.operation.slow")
-                .with_description("reads and transactions that took longer than <SVC>_DB_SLOW_MS")
+                .with_description(
+                    "reads, writes and transactions that took longer than <SVC>_DB_SLOW_MS",
+                )
                 .build(),
             read: operation("read"),
+            write: operation("write"),
             transaction: operation("transaction"),
             commit: operation("commit"),
             pool: [namespace.clone()],
@@ -130,13 +134,27 @@ impl Measure {
 
     /// `statement` is the place in the source that wrote the statement.
     pub(crate) fn read(&self, since: Instant, statement: &'static Location<'static>) {
+        self.single(since, ("read", &self.read), statement);
+    }
+
+    /// The same of a command of one statement.
+    pub(crate) fn write(&self, since: Instant, statement: &'static Location<'static>) {
+        self.single(since, ("write", &self.write), statement);
+    }
+
+    fn single(
+        &self,
+        since: Instant,
+        (operation, labels): (&str, &[KeyValue]),
+        statement: &'static Location<'static>,
+    ) {
         let took = self.instant() - since;
-        self.duration.record(took.as_secs_f64(), &self.read);
+        self.duration.record(took.as_secs_f64(), labels);
         if took >= self.slow_after {
-            self.slow.add(1, &self.read);
+            self.slow.add(1, labels);
             tracing::warn!(
                 schema = self.schema,
-                operation = "read",
+                operation,
                 statement = %statement,
                 took_ms = millis(took),
                 "slow database operation"

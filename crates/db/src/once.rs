@@ -7,7 +7,7 @@ use sqlx::AssertSqlSafe;
 use std::time::Duration;
 use uuid::Uuid;
 
-use crate::classify::classify;
+use crate::classify::{classify, is_lock_timeout};
 use crate::handle::Db;
 use crate::tx::Tx;
 
@@ -32,9 +32,44 @@ pub enum Once<R> {
 pub(crate) struct Reservation {
     /// The scope in which the key is held.
     pub(crate) tenant_id: TenantId,
-    actor_id: Uuid,
-    handler: String,
-    key: String,
+    pub(crate) actor_id: Uuid,
+    pub(crate) handler: String,
+    pub(crate) key: String,
+}
+
+/// The key of a command, with what tells it from another command under the same key.
+pub(crate) struct Key {
+    pub(crate) reservation: Reservation,
+    pub(crate) fingerprint: Vec<u8>,
+}
+
+impl Key {
+    /// The caller's key, if there is one. Fails when it is too long or empty.
+    pub(crate) fn of(
+        ctx: &RequestContext,
+        tenant_id: TenantId,
+        request: &impl prost::Message,
+    ) -> Result<Option<Self>> {
+        let Some(key) = ctx.idempotency_key() else {
+            return Ok(None);
+        };
+        if key.is_empty() || key.chars().count() > KEY_CHARS_MAX {
+            let message = format!("an idempotency key has 1 to {KEY_CHARS_MAX} characters");
+            return Err(Error::invalid(vec![
+                Violation::new("Idempotency-Key", "idempotency_key.length", message)
+                    .with("max", KEY_CHARS_MAX),
+            ]));
+        }
+        Ok(Some(Self {
+            reservation: Reservation {
+                tenant_id,
+                actor_id: ctx.principal().id().unwrap_or(Uuid::nil()),
+                handler: ctx.method().to_owned(),
+                key: key.to_owned(),
+            },
+            fingerprint: fingerprint(ctx, request),
+        }))
+    }
 }
 
 impl Db {
@@ -60,22 +95,12 @@ impl Db {
         request: &impl prost::Message,
     ) -> Result<Once<R>> {
         let mut tx = self.begin(ctx, tenant_id).await?;
-        let Some(key) = ctx.idempotency_key() else {
+        let Some(Key {
+            reservation,
+            fingerprint,
+        }) = Key::of(ctx, tenant_id, request)?
+        else {
             return Ok(Once::Fresh(tx));
-        };
-        if key.is_empty() || key.chars().count() > KEY_CHARS_MAX {
-            let message = format!("an idempotency key has 1 to {KEY_CHARS_MAX} characters");
-            return Err(Error::invalid(vec![
-                Violation::new("Idempotency-Key", "idempotency_key.length", message)
-                    .with("max", KEY_CHARS_MAX),
-            ]));
-        }
-        let fingerprint = fingerprint(ctx, request);
-        let reservation = Reservation {
-            tenant_id,
-            actor_id: ctx.principal().id().unwrap_or(Uuid::nil()),
-            handler: ctx.method().to_owned(),
-            key: key.to_owned(),
         };
         if tx.reserve(&reservation, &fingerprint).await? {
             tx.reservation = Some(reservation);
@@ -112,9 +137,7 @@ impl Tx {
             .execute(self.conn())
             .await
             .map_err(|error| {
-                let still_running =
-                    error.as_database_error().and_then(|e| e.code()).as_deref() == Some("55P03");
-                if still_running {
+                if is_lock_timeout(&error) {
                     running().caused_by(error)
                 } else {
                     classify(error)
@@ -176,7 +199,7 @@ impl Tx {
     }
 }
 
-fn running() -> Error {
+pub(crate) fn running() -> Error {
     Error::conflict(
         "idempotency.in_progress",
         "the same command is still running; try again shortly",

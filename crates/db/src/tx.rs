@@ -4,17 +4,15 @@ use std::fmt;
 
 use kernel::{RequestContext, Result, TenantId};
 use proto::Event;
-use proto::tenantry::api::v1::AuditRecorded;
-use serde_json::Value;
 use sqlx::{AssertSqlSafe, PgConnection};
 use tracing::Span;
 use uuid::Uuid;
 
 use crate::classify::classify;
-use crate::envelope::{Envelope, Origin};
 use crate::handle::Db;
 use crate::metrics::Held;
 use crate::once::Reservation;
+use crate::outgoing::{AuditEntry, Author, Noted};
 use crate::pool::Begun;
 
 /// A transaction with a tenant set. Rolled back when dropped without [`Tx::commit`].
@@ -24,7 +22,7 @@ pub struct Tx {
     db: Db,
     ctx: RequestContext,
     tenant_id: TenantId,
-    outgoing: Vec<Outgoing>,
+    noted: Noted,
     pub(crate) reservation: Option<Reservation>,
     _shown: Shown,
 }
@@ -33,49 +31,6 @@ pub struct Tx {
 pub(crate) struct Shown {
     pub(crate) _span: Span,
     pub(crate) _held: Held,
-}
-
-struct Outgoing {
-    id: Uuid,
-    event_type: &'static str,
-    subject: String,
-    envelope: String,
-}
-
-/// What the audit log keeps about one action. It carries ids, never personal data.
-#[derive(Clone, Debug)]
-pub struct AuditEntry {
-    /// The tool-action key, for example `records.create`.
-    pub action: &'static str,
-    /// For example `record`.
-    pub entity_type: &'static str,
-    /// The id of what was acted on.
-    pub entity_id: String,
-    /// A JSON object of small facts, or null.
-    pub metadata: Value,
-}
-
-impl AuditEntry {
-    /// An entry without further facts.
-    pub fn new(
-        action: &'static str,
-        entity_type: &'static str,
-        entity_id: impl fmt::Display,
-    ) -> Self {
-        Self {
-            action,
-            entity_type,
-            entity_id: entity_id.to_string(),
-            metadata: Value::Null,
-        }
-    }
-
-    /// Adds facts: a JSON object.
-    #[must_use]
-    pub fn with(mut self, metadata: Value) -> Self {
-        self.metadata = metadata;
-        self
-    }
 }
 
 impl Tx {
@@ -91,7 +46,7 @@ impl Tx {
             db,
             ctx,
             tenant_id,
-            outgoing: Vec::new(),
+            noted: Noted::default(),
             reservation: None,
             _shown: shown,
         }
@@ -127,49 +82,22 @@ impl Tx {
 
     /// Notes an event about `subject`. It is written with the commit and published after it, in the order of the calls; without a commit it never existed.
     pub fn emit<E: Event>(&mut self, subject: impl fmt::Display, event: &E) -> Result<()> {
-        let subject = subject.to_string();
-        let inner = &self.db.0;
-        let origin = Origin {
+        let author = Author {
+            db: &self.db,
             ctx: &self.ctx,
-            service: &inner.schema,
             tenant_id: self.tenant_id,
-            id: inner.ids.next(),
-            now: inner.clock.now(),
         };
-        let envelope = Envelope::new(&origin, subject.clone(), event).encode()?;
-        self.outgoing.push(Outgoing {
-            id: origin.id,
-            event_type: E::TYPE,
-            subject,
-            envelope,
-        });
-        Ok(())
+        self.noted.event(author, subject.to_string(), event)
     }
 
     /// Notes who did what, for the audit log of the tenant.
     pub fn audit(&mut self, entry: AuditEntry) -> Result<()> {
-        let principal = self.ctx.principal();
-        let client = self.ctx.client();
-        let metadata = match &entry.metadata {
-            Value::Null => None,
-            facts => Some(
-                proto::json::value_to_struct(facts)
-                    .map_err(|e| kernel::Error::internal(e.to_string()))?,
-            ),
+        let author = Author {
+            db: &self.db,
+            ctx: &self.ctx,
+            tenant_id: self.tenant_id,
         };
-        let recorded = AuditRecorded {
-            actor_type: principal.kind().to_owned(),
-            actor_id: principal.id().map(|id| id.to_string()).unwrap_or_default(),
-            action: entry.action.to_owned(),
-            entity_type: entry.entity_type.to_owned(),
-            entity_id: entry.entity_id.clone(),
-            metadata,
-            request_id: self.ctx.request_id().to_owned(),
-            trace_id: self.ctx.trace_id().unwrap_or_default().to_owned(),
-            ip: client.ip.map(|ip| ip.to_string()).unwrap_or_default(),
-            user_agent: client.user_agent.clone(),
-        };
-        self.emit(entry.entity_id, &recorded)
+        self.noted.audit(author, entry)
     }
 
     /// Whether `consumer` has not applied the event yet; from then on it has, if this transaction commits.
@@ -226,7 +154,7 @@ impl Tx {
     }
 
     async fn finish(mut self) -> Result<()> {
-        let has_events = !self.outgoing.is_empty();
+        let has_events = !self.noted.is_empty();
         self.flush().await?;
         fail::fail_point!("db::before_commit", |_| Err(kernel::Error::internal(
             "fail point db::before_commit"
@@ -252,21 +180,17 @@ impl Tx {
 
     /// Writes all noted events by one statement.
     async fn flush(&mut self) -> Result<()> {
-        if self.outgoing.is_empty() {
+        if self.noted.is_empty() {
             return Ok(());
         }
-        let outgoing = std::mem::take(&mut self.outgoing);
-        let ids: Vec<Uuid> = outgoing.iter().map(|o| o.id).collect();
-        let types: Vec<&str> = outgoing.iter().map(|o| o.event_type).collect();
-        let subjects: Vec<&str> = outgoing.iter().map(|o| o.subject.as_str()).collect();
-        let envelopes: Vec<&str> = outgoing.iter().map(|o| o.envelope.as_str()).collect();
+        let columns = std::mem::take(&mut self.noted).into_columns();
         let db = self.db.clone();
         sqlx::query(AssertSqlSafe(db.0.statements.insert_outbox.as_str()))
             .bind(self.tenant_id.uuid())
-            .bind(ids)
-            .bind(types)
-            .bind(subjects)
-            .bind(envelopes)
+            .bind(columns.ids)
+            .bind(columns.types)
+            .bind(columns.subjects)
+            .bind(columns.envelopes)
             .execute(self.conn())
             .await
             .map_err(classify)?;

@@ -12,13 +12,32 @@ use sqlx::AssertSqlSafe;
 
 use crate::pool::Pool;
 
-/// Commits within this time share one notification.
+/// How long the first commit after a quiet time waits for others to share its notification.
 const GATHER: Duration = Duration::from_millis(2);
+/// The pause between two notifications while commits keep coming. Each wakes the relay, which then reads everything that waits: fewer and
+/// larger readings cost less.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Sends the notifications of one service.
 pub(crate) struct Wake {
-    asked: Arc<AtomicBool>,
+    state: Arc<State>,
     statement: Arc<str>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Something was committed that no notification has told yet.
+    asked: AtomicBool,
+    /// A task lives that will look at `asked` once more.
+    watched: AtomicBool,
+}
+
+impl State {
+    /// Answers whether the task that watches may end. A commit in between is either seen here or starts the next task.
+    fn may_end(&self) -> bool {
+        self.watched.store(false, Ordering::SeqCst);
+        !self.asked.load(Ordering::SeqCst) || self.watched.swap(true, Ordering::SeqCst)
+    }
 }
 
 impl Wake {
@@ -28,7 +47,7 @@ impl Wake {
             "select set_config('synchronous_commit', 'off', true), pg_notify('outbox_{schema}', '')"
         );
         Self {
-            asked: Arc::new(AtomicBool::new(false)),
+            state: Arc::default(),
             statement: statement.into(),
         }
     }
@@ -39,29 +58,40 @@ impl Wake {
         reason = "it lasts for milliseconds, and losing it at shutdown delays an event by one look of the relay"
     )]
     pub(crate) fn after_commit(&self, pool: &Pool) {
-        if self.asked.swap(true, Ordering::AcqRel) {
+        self.state.asked.store(true, Ordering::SeqCst);
+        if self.state.watched.swap(true, Ordering::SeqCst) {
             return;
         }
-        let (asked, statement, pool) = (
-            Arc::clone(&self.asked),
+        let (state, statement, pool) = (
+            Arc::clone(&self.state),
             Arc::clone(&self.statement),
             pool.clone(),
         );
         tokio::spawn(async move {
             tokio::time::sleep(GATHER).await;
-            let lease = pool.lease().await;
-            // From here on a commit asks anew: this notification may be on its way already.
-            asked.store(false, Ordering::Release);
-            let Ok(mut lease) = lease else { return };
-            let sent = sqlx::query(AssertSqlSafe(&*statement))
-                .execute(lease.connection())
-                .await;
-            match sent {
-                Ok(_) => pool.keep(lease),
-                Err(error) => {
-                    tracing::debug!(%error, "the relay was not woken; it finds the events at its next look")
+            loop {
+                if state.asked.swap(false, Ordering::SeqCst) {
+                    notify(&pool, &statement).await;
+                    tokio::time::sleep(PAUSE).await;
+                } else if state.may_end() {
+                    return;
                 }
             }
         });
+    }
+}
+
+async fn notify(pool: &Pool, statement: &str) {
+    let Ok(mut lease) = pool.lease().await else {
+        return;
+    };
+    let sent = sqlx::query(AssertSqlSafe(statement))
+        .execute(lease.connection())
+        .await;
+    match sent {
+        Ok(_) => pool.keep(lease),
+        Err(error) => {
+            tracing::debug!(%error, "the relay was not woken; it finds the events at its next look")
+        }
     }
 }

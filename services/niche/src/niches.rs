@@ -16,7 +16,7 @@ use uuid::Uuid;
 use crate::App;
 use crate::forms::EntityForm;
 use crate::kits::{Kit, store as kit_store};
-pub use effective::{Effective, EffectiveEntity, Effectives, Origin};
+pub use effective::{Effective, EffectiveEntity, Effectives, Origin, Seen};
 
 /// An activated kit.
 #[derive(Clone, Debug)]
@@ -136,14 +136,39 @@ pub fn has_entity(
     entity: &str,
 ) -> Result<bool> {
     let (kit, version, revision) = niche.ok_or_else(entity_not_found)?;
-    let owner = match revision {
-        0 => Uuid::nil(),
-        _ => ctx.require_tenant()?.uuid(),
-    };
+    let owner = owner(revision, ctx.require_tenant()?.uuid());
     match app.effective.get(&(owner, kit, version, revision)) {
         None => Ok(false),
         Some(effective) if effective.entities.contains_key(entity) => Ok(true),
         Some(_) => Err(entity_not_found()),
+    }
+}
+
+/// The form of an entity, and what it belongs to, as far as memory tells. Whoever uses it makes sure that the niche still is what was seen.
+pub fn remembered(
+    app: &App,
+    ctx: &RequestContext,
+    niche: &str,
+    entity: &str,
+) -> Option<(Arc<Seen>, Arc<EntityForm>)> {
+    let tenant_id = ctx.tenant_id()?.uuid();
+    let seen = app.effective.seen(tenant_id, niche)?;
+    let cache_key = (
+        owner(seen.overlay_revision, tenant_id),
+        seen.kit.clone(),
+        seen.kit_version.clone(),
+        seen.overlay_revision,
+    );
+    let effective = app.effective.get(&cache_key)?;
+    let form = Arc::clone(&effective.entities.get(entity)?.form);
+    Some((seen, form))
+}
+
+/// Without an overlay all tenants share one compiled configuration.
+fn owner(overlay_revision: i32, tenant_id: Uuid) -> Uuid {
+    match overlay_revision {
+        0 => Uuid::nil(),
+        _ => tenant_id,
     }
 }
 
@@ -155,14 +180,15 @@ pub async fn effective(app: &App, tx: &mut Tx, key: &str) -> Result<Option<Arc<E
     else {
         return Ok(None);
     };
-    // Without an overlay all tenants share one compiled configuration.
-    let owner = if niche.overlay_revision == 0 {
-        Uuid::nil()
-    } else {
-        tx.tenant_id().uuid()
+    let tenant_id = tx.tenant_id().uuid();
+    let seen = Seen {
+        kit: niche.kit.clone(),
+        kit_version: niche.kit_version.clone(),
+        overlay_revision: niche.overlay_revision,
     };
+    app.effective.note(tenant_id, key, seen);
     let cache_key = (
-        owner,
+        owner(niche.overlay_revision, tenant_id),
         niche.kit.clone(),
         niche.kit_version.clone(),
         niche.overlay_revision,

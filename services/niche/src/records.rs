@@ -1,6 +1,7 @@
 //! Records: the tenant's own data, shaped by the forms of its niches.
 
 mod batch;
+mod create;
 mod documents;
 mod facets;
 mod store;
@@ -18,6 +19,7 @@ use crate::App;
 use crate::forms::EntityForm;
 use crate::{merge, niches};
 pub use batch::{BatchOutcome, Target, preview_batch, write_batch};
+pub use create::create_record;
 pub use documents::batch_get_search_documents;
 pub use facets::FacetFilter;
 use stored::Stored;
@@ -52,55 +54,6 @@ pub struct RecordFilter {
     pub order: SortOrder,
     pub created_from: Option<DateTime<Utc>>,
     pub created_to: Option<DateTime<Utc>>,
-}
-
-/// Creates a record.
-///
-/// `VALIDATION_ERROR` tells every broken rule of the form at once; a natural key that is taken is `DUPLICATE_RESOURCE`. Replaying the same
-/// idempotency key answers the first record. Emits `record.created`.
-pub async fn create_record(
-    app: &App,
-    ctx: &RequestContext,
-    input: &pb::CreateRecordRequest,
-) -> Result<pb::CreateRecordResponse> {
-    let mut tx = match app.db.once::<pb::CreateRecordResponse>(ctx, input).await? {
-        Once::Replay(answer) => return Ok(answer),
-        Once::Fresh(tx) => tx,
-    };
-    let form = niches::form(app, &mut tx, &input.niche, &input.entity).await?;
-    let mut data = input
-        .data
-        .as_ref()
-        .map(proto::json::struct_to_value)
-        .unwrap_or_else(|| json!({}));
-    drop_nulls(&mut data);
-    check(&form, &data, ctx.locale())?;
-    let now = app.clock.now();
-    let record = Record {
-        id: app.ids.next(),
-        niche: input.niche.clone(),
-        entity: input.entity.clone(),
-        data,
-        version: 1,
-        created_at: now,
-        updated_at: now,
-    };
-    store::insert_record(&mut tx, &record, &form).await?;
-    tx.emit(
-        record.id,
-        &pb::RecordCreated {
-            record_id: record.id.to_string(),
-            niche: record.niche.clone(),
-            entity: record.entity.clone(),
-            record_version: 1,
-        },
-    )?;
-    audit(&mut tx, "records.create", &record, json!({}))?;
-    let answer = pb::CreateRecordResponse {
-        data: Some(to_proto(&record)?),
-    };
-    tx.commit_with(&answer).await?;
-    Ok(answer)
 }
 
 /// Reads a record. Another tenant's id, a wrong niche or entity and an id that never existed answer the same `NOT_FOUND`.
@@ -302,11 +255,15 @@ fn drop_nulls(data: &mut Value) {
     }
 }
 
-fn audit(tx: &mut Tx, action: &'static str, record: &Record, mut facts: Value) -> Result<()> {
+fn audit(tx: &mut Tx, action: &'static str, record: &Record, facts: Value) -> Result<()> {
+    tx.audit(audit_entry(action, record, facts))
+}
+
+fn audit_entry(action: &'static str, record: &Record, mut facts: Value) -> AuditEntry {
     facts["niche"] = json!(record.niche);
     facts["entity"] = json!(record.entity);
     facts["version"] = json!(record.version);
-    tx.audit(AuditEntry::new(action, "record", record.id).with(facts))
+    AuditEntry::new(action, "record", record.id).with(facts)
 }
 
 /// The names of the fields that differ: names belong to the form, values to a person, so only names go into the audit log.

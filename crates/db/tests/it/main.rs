@@ -15,3 +15,4 @@ mod pool;
 mod probe;
 mod read;
 mod roles;
+mod write;

@@ -16,34 +16,57 @@ use crate::merge;
 
 /// Tenants with an overlay of their own take one entry each; a compiled kit is about 200 KiB.
 const CACHE_ENTRIES: u64 = 500;
+/// Tenants and niches of which is remembered what was seen last, about 200 bytes each.
+const SEEN_ENTRIES: u64 = 20_000;
 /// A configuration that nobody has used for an hour makes room.
 const CACHE_IDLE: Duration = Duration::from_secs(3_600);
 
 /// Owner of the overlay (nil without one), kit, version and overlay revision: together they never mean something else.
 type Key = (Uuid, String, String, i32);
 
+/// What decides which configuration a niche has, as it was when somebody last looked. Believed only by a statement that compares it again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    pub kit: String,
+    pub kit_version: String,
+    pub overlay_revision: i32,
+}
+
 /// Compiled configurations. Cloning is cheap.
 #[derive(Clone)]
-pub struct Effectives(Cache<Key, Arc<Effective>>);
+pub struct Effectives {
+    compiled: Cache<Key, Arc<Effective>>,
+    /// By tenant and niche.
+    seen: Cache<(Uuid, String), Arc<Seen>>,
+}
 
 impl Default for Effectives {
     fn default() -> Self {
-        Self(
-            Cache::builder()
-                .max_capacity(CACHE_ENTRIES)
-                .time_to_idle(CACHE_IDLE)
-                .build(),
-        )
+        let compiled = Cache::builder().max_capacity(CACHE_ENTRIES);
+        let seen = Cache::builder().max_capacity(SEEN_ENTRIES);
+        Self {
+            compiled: compiled.time_to_idle(CACHE_IDLE).build(),
+            seen: seen.time_to_idle(CACHE_IDLE).build(),
+        }
     }
 }
 
 impl Effectives {
     pub(super) fn get(&self, key: &Key) -> Option<Arc<Effective>> {
-        self.0.get(key)
+        self.compiled.get(key)
     }
 
     pub(super) fn insert(&self, key: Key, effective: Arc<Effective>) {
-        self.0.insert(key, effective);
+        self.compiled.insert(key, effective);
+    }
+
+    pub(super) fn seen(&self, tenant_id: Uuid, niche: &str) -> Option<Arc<Seen>> {
+        self.seen.get(&(tenant_id, niche.to_owned()))
+    }
+
+    pub(super) fn note(&self, tenant_id: Uuid, niche: &str, seen: Seen) {
+        self.seen
+            .insert((tenant_id, niche.to_owned()), Arc::new(seen));
     }
 }
 

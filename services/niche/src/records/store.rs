@@ -277,14 +277,14 @@ pub(super) async fn replace_facets(
     Ok(())
 }
 
-fn facet_columns(form: &EntityForm, data: &Value) -> (Vec<String>, Vec<String>) {
+pub(super) fn facet_columns(form: &EntityForm, data: &Value) -> (Vec<String>, Vec<String>) {
     form.facet_values(data)
         .into_iter()
         .map(|(facet, value)| (facet.to_owned(), value))
         .unzip()
 }
 
-fn taken_or_failed(error: sqlx::Error) -> kernel::Error {
+pub(super) fn taken_or_failed(error: sqlx::Error) -> kernel::Error {
     match db::unique_violation(&error) {
         Some("records_natural_key_key") => duplicate_record(),
         _ => db::classify(error),

@@ -470,3 +470,44 @@ async fn a_record_needs_an_active_niche_and_a_permission() {
         .unwrap_err();
     assert_eq!(error.error_code(), ErrorCode::ForbiddenAction);
 }
+
+/// The form of a later record is in memory, and what it was compiled from may be gone.
+#[tokio::test]
+async fn a_niche_that_changes_between_two_records_is_looked_at_again() {
+    let service = Service::start().await;
+    let ann = service.ann().await;
+    for name in ["first", "second"] {
+        ann.package(json!({"name": name})).await.unwrap();
+    }
+    let mut admin = service.db.admin().await;
+    let patch = json!({"schema": {"properties": {
+        "homepage": null,
+        "licence": {"type": "string", "maxLength": 40, "x-label": {"pt-BR": "Licença", "en": "Licence"}},
+    }}});
+    let overlay = "with edit as (insert into niche.niche_overlays (tenant_id, niche, object_kind, object_key, patch, updated_at)
+                     select tenant_id, key, 'entity', 'packages', $1, now() from niche.niches)
+                   update niche.niches set overlay_revision = 1";
+    sqlx::query(overlay)
+        .bind(&patch)
+        .execute(&mut admin)
+        .await
+        .unwrap();
+    let refused = ann
+        .package(json!({"name": "third", "homepage": "https://example.org/"}))
+        .await
+        .unwrap_err();
+    assert_eq!(rules(&refused), ["data.homepage form.unknown_field"]);
+    for name in ["fourth", "fifth"] {
+        let record = ann.package(json!({"name": name, "licence": "MIT"})).await;
+        assert_eq!(
+            data(&record.unwrap()),
+            json!({"name": name, "licence": "MIT"})
+        );
+    }
+    sqlx::query("update niche.niches set status = 'inactive'")
+        .execute(&mut admin)
+        .await
+        .unwrap();
+    let gone = ann.package(json!({"name": "sixth"})).await.unwrap_err();
+    assert_eq!(gone.reason(), "niche.entity_not_found");
+}
