@@ -100,6 +100,7 @@ fn named(statement: &str) -> String {
         ("$2", ":niche"),
         ("$3", ":entity"),
         ("$4", ":tenant"),
+        ("$5", ":tenant"),
     ]
     .into_iter()
     .fold(statement.to_owned(), |text, (number, name)| {

@@ -41,8 +41,9 @@ pub(super) async fn find_import(db: &Db, ctx: &RequestContext, id: Uuid) -> Resu
     let sql = "select id, niche, entity, mapping, dry_run, status, object_key, file_bytes, processed_bytes, last_row, processed_rows, created_rows,
                       updated_rows, unchanged_rows, failed_rows, stored_errors, failure_rule, failure_params, cancel_requested, locked_until,
                       created_at, started_at, finished_at
-               from niche.imports where id = $1";
-    db.read(ctx, sql).bind(id).optional().await
+               from niche.imports where id = $1 and tenant_id = $2";
+    let read = db.read(ctx, sql).bind(id);
+    read.bind(ctx.require_tenant()?.uuid()).optional().await
 }
 
 /// Reads an import within a transaction.
@@ -52,8 +53,9 @@ pub(super) async fn get_import(tx: &mut Tx, id: Uuid) -> Result<Option<Import>> 
         "select id, niche, entity, mapping, dry_run, status, object_key, file_bytes, processed_bytes, last_row, processed_rows, created_rows,
                 updated_rows, unchanged_rows, failed_rows, stored_errors, failure_rule, failure_params, cancel_requested, locked_until,
                 created_at, started_at, finished_at
-         from niche.imports where id = $1",
-        id
+         from niche.imports where id = $1 and tenant_id = $2",
+        id,
+        tx.tenant_id().uuid(),
     )
     .fetch_optional(tx.conn())
     .await
@@ -67,8 +69,9 @@ pub(super) async fn lock_import(tx: &mut Tx, id: Uuid) -> Result<Option<Import>>
         "select id, niche, entity, mapping, dry_run, status, object_key, file_bytes, processed_bytes, last_row, processed_rows, created_rows,
                 updated_rows, unchanged_rows, failed_rows, stored_errors, failure_rule, failure_params, cancel_requested, locked_until,
                 created_at, started_at, finished_at
-         from niche.imports where id = $1 for update",
-        id
+         from niche.imports where id = $1 and tenant_id = $2 for update",
+        id,
+        tx.tenant_id().uuid(),
     )
     .fetch_optional(tx.conn())
     .await
@@ -89,12 +92,13 @@ pub(super) async fn list_imports(
                 updated_rows, unchanged_rows, failed_rows, stored_errors, failure_rule, failure_params, cancel_requested, locked_until,
                 created_at, started_at, finished_at
          from niche.imports
-         where ($1 = '' or status = $1) and ($2::timestamptz is null or (created_at, id) < ($2, $3::uuid))
+         where tenant_id = $5 and ($1 = '' or status = $1) and ($2::timestamptz is null or (created_at, id) < ($2, $3::uuid))
          order by created_at desc, id desc limit $4",
         status,
         time,
         id,
-        limit
+        limit,
+        tx.tenant_id().uuid(),
     )
     .fetch_all(tx.conn())
     .await
@@ -109,11 +113,12 @@ pub(super) async fn lease_import(
     now: DateTime<Utc>,
 ) -> Result<()> {
     sqlx::query!(
-        "update niche.imports set status = 'running', started_at = coalesce(started_at, $2), lease_event = $3, locked_until = $4 where id = $1",
+        "update niche.imports set status = 'running', started_at = coalesce(started_at, $2), lease_event = $3, locked_until = $4 where id = $1 and tenant_id = $5",
         id,
         now,
         lease.event,
         lease.until,
+        tx.tenant_id().uuid(),
     )
     .execute(tx.conn())
     .await
@@ -123,18 +128,23 @@ pub(super) async fn lease_import(
 
 /// The event whose worker has an import in hand.
 pub(super) async fn find_lease_event(tx: &mut Tx, id: Uuid) -> Result<Option<Uuid>> {
-    let event = sqlx::query_scalar!("select lease_event from niche.imports where id = $1", id)
-        .fetch_optional(tx.conn())
-        .await;
+    let event = sqlx::query_scalar!(
+        "select lease_event from niche.imports where id = $1 and tenant_id = $2",
+        id,
+        tx.tenant_id().uuid(),
+    )
+    .fetch_optional(tx.conn())
+    .await;
     Ok(event.map_err(db::classify)?.flatten())
 }
 
 /// Frees an import for the next worker, if this one still has it.
 pub(super) async fn free_import(tx: &mut Tx, id: Uuid, event: Uuid) -> Result<bool> {
     let done = sqlx::query!(
-        "update niche.imports set lease_event = null, locked_until = null where id = $1 and lease_event = $2 and status = 'running'",
+        "update niche.imports set lease_event = null, locked_until = null where id = $1 and lease_event = $2 and status = 'running' and tenant_id = $3",
         id,
-        event
+        event,
+        tx.tenant_id().uuid(),
     )
     .execute(tx.conn())
     .await
@@ -154,7 +164,7 @@ pub(super) async fn save_progress(
          set processed_bytes = $4, last_row = $5, processed_rows = processed_rows + $6, created_rows = created_rows + $7,
              updated_rows = updated_rows + $8, unchanged_rows = unchanged_rows + $9, failed_rows = failed_rows + $10,
              stored_errors = stored_errors + $11, locked_until = $3
-         where id = $1 and lease_event = $2 and status = 'running' and processed_bytes < $4
+         where id = $1 and lease_event = $2 and status = 'running' and processed_bytes < $4 and tenant_id = $12
          returning cancel_requested",
         id,
         lease.event,
@@ -167,6 +177,7 @@ pub(super) async fn save_progress(
         progress.unchanged,
         progress.failed,
         progress.stored_errors,
+        tx.tenant_id().uuid(),
     )
     .fetch_optional(tx.conn())
     .await
@@ -176,8 +187,9 @@ pub(super) async fn save_progress(
 /// Asks the worker to stop.
 pub(super) async fn request_cancel(tx: &mut Tx, id: Uuid) -> Result<()> {
     sqlx::query!(
-        "update niche.imports set cancel_requested = true where id = $1",
-        id
+        "update niche.imports set cancel_requested = true where id = $1 and tenant_id = $2",
+        id,
+        tx.tenant_id().uuid(),
     )
     .execute(tx.conn())
     .await
@@ -200,12 +212,13 @@ pub(super) async fn end_import(
         "update niche.imports
          set status = $2, finished_at = $3, failure_rule = $4, failure_params = $5, lease_event = null, locked_until = null,
              processed_bytes = case when $2 = 'succeeded' then file_bytes else processed_bytes end
-         where id = $1",
+         where id = $1 and tenant_id = $6",
         import.id,
         end.status(),
         now,
         rule,
         params,
+        tx.tenant_id().uuid(),
     )
     .execute(tx.conn())
     .await
@@ -253,11 +266,12 @@ pub(super) async fn list_errors(
     sqlx::query_as!(
         RowError,
         r#"select row_number, position, source_column, field, rule, params as "params: Value" from niche.import_errors
-           where import_id = $1 and (row_number, position) > ($2, $3) order by row_number, position limit $4"#,
+           where tenant_id = $5 and import_id = $1 and (row_number, position) > ($2, $3) order by row_number, position limit $4"#,
         import_id,
         row,
         position,
-        limit
+        limit,
+        tx.tenant_id().uuid(),
     )
     .fetch_all(tx.conn())
     .await
@@ -285,8 +299,9 @@ pub(super) async fn insert_object(
 /// Keeps an object for its import; `false` when the sweep was faster.
 pub(super) async fn keep_object(tx: &mut Tx, key: &str) -> Result<bool> {
     let done = sqlx::query!(
-        "update niche.import_objects set delete_after = null where object_key = $1",
-        key
+        "update niche.import_objects set delete_after = null where object_key = $1 and tenant_id = $2",
+        key,
+        tx.tenant_id().uuid(),
     )
     .execute(tx.conn())
     .await;
@@ -296,9 +311,10 @@ pub(super) async fn keep_object(tx: &mut Tx, key: &str) -> Result<bool> {
 /// Gives an object free to be deleted.
 pub(super) async fn release_object(tx: &mut Tx, key: &str, now: DateTime<Utc>) -> Result<()> {
     sqlx::query!(
-        "update niche.import_objects set delete_after = $2 where object_key = $1",
+        "update niche.import_objects set delete_after = $2 where object_key = $1 and tenant_id = $3",
         key,
-        now
+        now,
+        tx.tenant_id().uuid(),
     )
     .execute(tx.conn())
     .await
@@ -309,8 +325,9 @@ pub(super) async fn release_object(tx: &mut Tx, key: &str, now: DateTime<Utc>) -
 /// Forgets an object that was deleted.
 pub(super) async fn delete_object(tx: &mut Tx, key: &str) -> Result<()> {
     sqlx::query!(
-        "delete from niche.import_objects where object_key = $1 and delete_after is not null",
-        key
+        "delete from niche.import_objects where object_key = $1 and delete_after is not null and tenant_id = $2",
+        key,
+        tx.tenant_id().uuid(),
     )
     .execute(tx.conn())
     .await

@@ -32,7 +32,7 @@ pub async fn insert_niche(tx: &mut Tx, niche: &Niche, activated_by: Option<Uuid>
 
 /// Reads a niche.
 pub async fn find_niche(tx: &mut Tx, key: &str) -> Result<Option<Niche>> {
-    sqlx::query_as!(Niche, "select key, kit, kit_version, status, overlay_revision, activated_at from niche.niches where key = $1", key)
+    sqlx::query_as!(Niche, "select key, kit, kit_version, status, overlay_revision, activated_at from niche.niches where key = $1 and tenant_id = $2", key, tx.tenant_id().uuid())
         .fetch_optional(tx.conn())
         .await
         .map_err(db::classify)
@@ -42,9 +42,10 @@ pub async fn find_niche(tx: &mut Tx, key: &str) -> Result<Option<Niche>> {
 pub async fn list_niches(tx: &mut Tx, after: &str, limit: i64) -> Result<Vec<Niche>> {
     sqlx::query_as!(
         Niche,
-        "select key, kit, kit_version, status, overlay_revision, activated_at from niche.niches where key > $1 order by key limit $2",
+        "select key, kit, kit_version, status, overlay_revision, activated_at from niche.niches where key > $1 and tenant_id = $3 order by key limit $2",
         after,
         limit,
+        tx.tenant_id().uuid(),
     )
     .fetch_all(tx.conn())
     .await
@@ -55,8 +56,9 @@ pub async fn list_niches(tx: &mut Tx, after: &str, limit: i64) -> Result<Vec<Nic
 pub async fn list_overlays(tx: &mut Tx, niche: &str) -> Result<Vec<Overlay>> {
     sqlx::query_as!(
         Overlay,
-        r#"select object_kind, object_key, patch as "patch: Value" from niche.niche_overlays where niche = $1 order by object_kind, object_key"#,
+        r#"select object_kind, object_key, patch as "patch: Value" from niche.niche_overlays where niche = $1 and tenant_id = $2 order by object_kind, object_key"#,
         niche,
+        tx.tenant_id().uuid(),
     )
     .fetch_all(tx.conn())
     .await

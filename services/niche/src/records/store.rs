@@ -52,10 +52,11 @@ pub(super) async fn lock_record(tx: &mut Tx, place: Place<'_>) -> Result<Option<
     sqlx::query_as!(
         Record,
         r#"select id, niche, entity, data as "data: Value", version, created_at, updated_at
-           from niche.records where id = $1 and niche = $2 and entity = $3 for update"#,
+           from niche.records where id = $1 and niche = $2 and entity = $3 and tenant_id = $4 for update"#,
         place.id,
         place.niche,
         place.entity,
+        tx.tenant_id().uuid(),
     )
     .fetch_optional(tx.conn())
     .await
@@ -68,9 +69,9 @@ pub(super) async fn update_record(tx: &mut Tx, record: &Record, form: &EntityFor
     let (facets, values) = facet_columns(form, &record.data);
     sqlx::query!(
         "with record as (
-           update niche.records set natural_key = $5, data = $6, version = $7, updated_at = $8 where id = $2
+           update niche.records set natural_key = $5, data = $6, version = $7, updated_at = $8 where tenant_id = $1 and id = $2
          ), gone as (
-           delete from niche.record_facets old where old.record_id = $2
+           delete from niche.record_facets old where old.tenant_id = $1 and old.record_id = $2
              and not exists (select 1 from unnest($9::text[], $10::text[]) as f(facet, value) where f.facet = old.facet and f.value = old.value)
          )
          insert into niche.record_facets (tenant_id, niche, entity, facet, value, record_id)
@@ -96,8 +97,10 @@ pub(super) async fn update_record(tx: &mut Tx, record: &Record, form: &EntityFor
 /// Deletes a record whose row is held, with its facets.
 pub(super) async fn delete_record(tx: &mut Tx, id: Uuid) -> Result<()> {
     sqlx::query!(
-        "with facets as (delete from niche.record_facets where record_id = $1) delete from niche.records where id = $1",
-        id
+        "with facets as (delete from niche.record_facets where tenant_id = $2 and record_id = $1)
+         delete from niche.records where tenant_id = $2 and id = $1",
+        id,
+        tx.tenant_id().uuid(),
     )
     .execute(tx.conn())
     .await
@@ -109,8 +112,9 @@ pub(super) async fn delete_record(tx: &mut Tx, id: Uuid) -> Result<()> {
 pub(super) async fn list_by_ids(tx: &mut Tx, ids: &[Uuid]) -> Result<Vec<Record>> {
     sqlx::query_as!(
         Record,
-        r#"select id, niche, entity, data as "data: Value", version, created_at, updated_at from niche.records where id = any($1)"#,
+        r#"select id, niche, entity, data as "data: Value", version, created_at, updated_at from niche.records where id = any($1) and tenant_id = $2"#,
         ids,
+        tx.tenant_id().uuid(),
     )
     .fetch_all(tx.conn())
     .await
@@ -125,9 +129,12 @@ pub(super) async fn list_records(
     limit: i64,
 ) -> Result<Vec<Stored>> {
     let mut query: QueryBuilder<Postgres> = QueryBuilder::new(
-        "select r.id, r.niche, r.entity, r.data, r.version, r.created_at, r.updated_at from niche.records r where r.niche = ",
+        "select r.id, r.niche, r.entity, r.data, r.version, r.created_at, r.updated_at from niche.records r where r.tenant_id = ",
     );
+    let tenant_id = tx.tenant_id().uuid();
     query
+        .push_bind(tenant_id)
+        .push(" and r.niche = ")
         .push_bind(&filter.niche)
         .push(" and r.entity = ")
         .push_bind(&filter.entity);
@@ -139,8 +146,9 @@ pub(super) async fn list_records(
     }
     for facet in facets {
         query
-            .push(" and exists (select 1 from niche.record_facets f where f.niche = ")
-            .push_bind(&filter.niche);
+            .push(" and exists (select 1 from niche.record_facets f where f.tenant_id = ")
+            .push_bind(tenant_id);
+        query.push(" and f.niche = ").push_bind(&filter.niche);
         query.push(" and f.entity = ").push_bind(&filter.entity);
         query.push(" and f.facet = ").push_bind(&facet.facet);
         query.push(" and f.value = any(").push_bind(&facet.values);
@@ -188,11 +196,12 @@ pub(super) async fn compare_records(
     let counts = sqlx::query!(
         r#"select count(*) as "known!", count(*) filter (where r.data is distinct from n.data::jsonb) as "changed!"
            from unnest($3::text[], $4::text[]) as n(natural_key, data)
-           join niche.records r on r.niche = $1 and r.entity = $2 and r.natural_key = n.natural_key"#,
+           join niche.records r on r.tenant_id = $5 and r.niche = $1 and r.entity = $2 and r.natural_key = n.natural_key"#,
         target.niche,
         target.entity,
         &keys,
         &data,
+        tx.tenant_id().uuid(),
     )
     .fetch_one(tx.conn())
     .await
@@ -248,13 +257,14 @@ pub(super) async fn replace_facets(
     let values: Vec<String> = facets.iter().map(|(.., value)| value.clone()).collect();
     if !replaced.is_empty() {
         sqlx::query!(
-            "delete from niche.record_facets old where old.record_id = any($1)
+            "delete from niche.record_facets old where old.tenant_id = $5 and old.record_id = any($1)
                and not exists (select 1 from unnest($2::uuid[], $3::text[], $4::text[]) as f(record_id, facet, value)
                                where f.record_id = old.record_id and f.facet = old.facet and f.value = old.value)",
             replaced,
             &ids,
             &keys,
             &values,
+            tx.tenant_id().uuid(),
         )
         .execute(tx.conn())
         .await

@@ -48,10 +48,11 @@ pub(super) async fn find(
     ctx: &RequestContext,
     place: Place<'_>,
 ) -> Result<Option<Stored>> {
-    let sql = "select id, niche, entity, data, version, created_at, updated_at from niche.records where id = $1 and niche = $2 and entity = $3";
+    let sql = "select id, niche, entity, data, version, created_at, updated_at from niche.records where id = $1 and niche = $2 and entity = $3 and tenant_id = $4";
     let read = app.db.read(ctx, sql).bind(place.id);
     let read = read.bind(place.niche.to_owned());
-    read.bind(place.entity.to_owned()).optional().await
+    let read = read.bind(place.entity.to_owned());
+    read.bind(ctx.require_tenant()?.uuid()).optional().await
 }
 
 /// The tenant's niche, and a page of the records in it.
@@ -77,9 +78,9 @@ macro_rules! list {
     ($after:literal, $direction:literal) => {
         concat!(
             "select null::uuid as id, kit as niche, kit_version as entity, null::jsonb as data, overlay_revision as version, ",
-            "activated_at as created_at, activated_at as updated_at from niche.niches where key = $1 and status = 'active' ",
+            "activated_at as created_at, activated_at as updated_at from niche.niches where tenant_id = $4 and key = $1 and status = 'active' ",
             "union all (select r.id, r.niche, r.entity, r.data, r.version, r.created_at, r.updated_at from niche.records r ",
-            "where r.niche = $1 and r.entity = $2 ",
+            "where r.tenant_id = $4 and r.niche = $1 and r.entity = $2 ",
             $after,
             " order by r.created_at ",
             $direction,
@@ -101,11 +102,12 @@ pub(super) async fn list(
     let sql = match (after.is_some(), is_descending) {
         (false, true) => list!("", "desc"),
         (false, false) => list!("", "asc"),
-        (true, true) => list!("and (r.created_at, r.id) < ($4, $5)", "desc"),
-        (true, false) => list!("and (r.created_at, r.id) > ($4, $5)", "asc"),
+        (true, true) => list!("and (r.created_at, r.id) < ($5, $6)", "desc"),
+        (true, false) => list!("and (r.created_at, r.id) > ($5, $6)", "asc"),
     };
     let read = app.db.read(ctx, sql).bind(filter.niche.clone());
     let mut read = read.bind(filter.entity.clone()).bind(limit);
+    read = read.bind(ctx.require_tenant()?.uuid());
     if let Some((created_at, id)) = after {
         read = read.bind(created_at).bind(id);
     }

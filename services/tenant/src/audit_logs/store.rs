@@ -44,7 +44,8 @@ pub async fn list_audit_logs(
         AuditLog,
         "select id, created_at, actor_type, actor_id, action, entity_type, entity_id, metadata, request_id, trace_id, ip, user_agent
          from tenant.audit_logs
-         where ($1::uuid is null or actor_id = $1)
+         where tenant_id = $9
+           and ($1::uuid is null or actor_id = $1)
            and ($2 = '' or action = $2)
            and ($3 = '' or entity_type = $3)
            and ($4::timestamptz is null or created_at >= $4)
@@ -60,6 +61,7 @@ pub async fn list_audit_logs(
         after.map(|position| position.created_at),
         after.map(|position| position.id),
         rows,
+        tx.tenant_id().uuid(),
     )
     .fetch_all(tx.conn())
     .await

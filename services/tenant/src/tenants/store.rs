@@ -47,30 +47,32 @@ pub async fn insert_tenant_package(
     Ok(())
 }
 
-/// Reads a tenant.
+/// Reads a tenant, if it is that of the transaction.
 pub async fn find_tenant(tx: &mut Tx, tenant_id: TenantId) -> Result<Option<Tenant>> {
     sqlx::query_as!(
         Tenant,
         r#"select t.tenant_id, t.slug, t.name, t.status, t.suspended_reason, t.version, t.created_at, t.updated_at,
                   array(select p.package_key from tenant.tenant_packages p
                         where p.tenant_id = t.tenant_id and p.status = 'active' order by p.package_key) as "package_keys!"
-           from tenant.tenants t where t.tenant_id = $1"#,
+           from tenant.tenants t where t.tenant_id = $1 and t.tenant_id = $2"#,
         tenant_id.uuid(),
+        tx.tenant_id().uuid(),
     )
     .fetch_optional(tx.conn())
     .await
     .map_err(db::classify)
 }
 
-/// Reads a tenant and holds its row until the end of the transaction, so that versions grow one by one.
+/// Reads the tenant of the transaction and holds its row until the end of the transaction, so that versions grow one by one.
 pub async fn lock_tenant(tx: &mut Tx, tenant_id: TenantId) -> Result<Option<Tenant>> {
     sqlx::query_as!(
         Tenant,
         r#"select t.tenant_id, t.slug, t.name, t.status, t.suspended_reason, t.version, t.created_at, t.updated_at,
                   array(select p.package_key from tenant.tenant_packages p
                         where p.tenant_id = t.tenant_id and p.status = 'active' order by p.package_key) as "package_keys!"
-           from tenant.tenants t where t.tenant_id = $1 for update of t"#,
+           from tenant.tenants t where t.tenant_id = $1 and t.tenant_id = $2 for update of t"#,
         tenant_id.uuid(),
+        tx.tenant_id().uuid(),
     )
     .fetch_optional(tx.conn())
     .await
