@@ -22,7 +22,7 @@ use crate::wake::Wake;
 use crate::write::{Write, WriteSql};
 
 /// The statement timeout of the runtime roles; a request that has less time left gets less.
-pub(crate) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Days that a consumer's memory of applied events lasts; later duplicates are replays that somebody asked for.
 const INBOX_DAYS: i32 = 30;
 /// Hours that a published event can be published again: a weekend and the night before.

@@ -15,10 +15,14 @@ use sqlx::{Arguments as _, AssertSqlSafe, Encode, Postgres, Type};
 use tracing::Instrument as _;
 
 use crate::classify::{deadline_passed, is_broken_connection, is_lock_timeout, unique_violation};
-use crate::handle::{Db, STATEMENT_TIMEOUT};
+use crate::handle::Db;
 use crate::once::{IDEMPOTENCY_KEY_HOURS, Key, running};
 use crate::outgoing::{AuditEntry, Author, Noted};
 use crate::pool::silent;
+
+/// The longest that a write may take. It is longer than the lock timeout of the runtime roles (two seconds), so that whoever waits for another command is
+/// told that; without any answer by then the server is silent, and the caller had better come back than wait for its own deadline.
+const WRITE_MAX: Duration = Duration::from_secs(3);
 
 /// The parts of a command of one statement. Their parameters are the caller's `$1`, `$2` ...
 pub struct WriteSql {
@@ -198,21 +202,21 @@ impl<'a> Write<'a> {
                     is_repeated = true;
                 }
                 Ok(Err(error)) => return Err(Failure::Statement(error)),
-                Err(_) if patience < STATEMENT_TIMEOUT => return Err(Failure::Deadline),
+                Err(_) if patience < WRITE_MAX => return Err(Failure::Deadline),
                 Err(_) => return Err(Failure::Statement(silent())),
             }
         }
     }
 
-    /// How long the statement may take: what its role allows, or less when the caller has less time left.
+    /// How long the statement may take: less than usual when the caller has less time left.
     fn patience(&self) -> Result<Duration, Failure> {
         let Some(deadline) = self.ctx.deadline() else {
-            return Ok(STATEMENT_TIMEOUT);
+            return Ok(WRITE_MAX);
         };
         let left = deadline.saturating_duration_since(self.db.0.clock.instant());
         match left.is_zero() {
             true => Err(Failure::Deadline),
-            false => Ok(left.min(STATEMENT_TIMEOUT)),
+            false => Ok(left.min(WRITE_MAX)),
         }
     }
 

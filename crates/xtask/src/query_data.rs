@@ -10,6 +10,7 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
+use std::time::SystemTime;
 
 use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
@@ -104,11 +105,16 @@ fn expand(
     url: &str,
     saved: &Path,
 ) -> Result<()> {
+    let mut touched = Vec::new();
+    for service in services {
+        let folder = root.join("services").join(service);
+        for path in ["src/lib.rs", "tests/it/main.rs"] {
+            touched.push(Touched::of(folder.join(path))?);
+        }
+    }
     for _ in 0..ATTEMPTS {
-        for service in services {
-            let folder = root.join("services").join(service);
-            touch(&folder.join("src/lib.rs"))?;
-            touch(&folder.join("tests/it/main.rs"))?;
+        for file in &touched {
+            file.touch()?;
         }
         let output = cargo_check(root, packages, url, saved)?;
         if services
@@ -175,19 +181,45 @@ fn is_fresh_build(line: &str, service: &str) -> bool {
     message.reason == "compiler-artifact" && is_library && message.fresh == Some(false)
 }
 
-/// Makes cargo compile a file again: the macros look at the environment without telling cargo.
-fn touch(path: &Path) -> Result<()> {
-    // Appending nothing instead of writing the content back: an editor may be saving the file at this moment.
-    let file = File::options()
-        .append(true)
-        .open(path)
-        .with_context(|| format!("cannot open {}", path.display()))?;
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "cargo compares file times with the real clock"
-    )]
-    file.set_modified(std::time::SystemTime::now())?;
-    Ok(())
+/// A file that looks changed to cargo, because the macros look at the environment without telling cargo. Dropped, it looks as before, so that
+/// nothing else is compiled again for our sake.
+struct Touched {
+    path: PathBuf,
+    before: SystemTime,
+}
+
+impl Touched {
+    fn of(path: PathBuf) -> Result<Self> {
+        let describe = || format!("cannot look at {}", path.display());
+        let before = fs::metadata(&path)
+            .and_then(|file| file.modified())
+            .with_context(describe)?;
+        Ok(Self { path, before })
+    }
+
+    fn touch(&self) -> Result<()> {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "cargo compares file times with the real clock"
+        )]
+        let now = SystemTime::now();
+        self.set(now)
+            .with_context(|| format!("cannot open {}", self.path.display()))
+    }
+
+    /// Appending nothing instead of writing the content back: an editor may be saving the file at this moment.
+    fn set(&self, time: SystemTime) -> std::io::Result<()> {
+        let file = File::options().append(true).open(&self.path)?;
+        file.set_modified(time)
+    }
+}
+
+impl Drop for Touched {
+    fn drop(&mut self) {
+        if let Err(error) = self.set(self.before) {
+            tree::say(&format!("{}: {error}", self.path.display()));
+        }
+    }
 }
 
 fn with_migrations(root: &Path) -> Result<Vec<String>> {
@@ -261,5 +293,18 @@ mod tests {
             error.contains("services/gateway has no migrations; those that have: auth, tenant"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_touched_file_looks_as_before_in_the_end() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let before = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000);
+        file.as_file().set_modified(before).unwrap();
+        let modified = || fs::metadata(file.path()).unwrap().modified().unwrap();
+        let touched = Touched::of(file.path().to_owned()).unwrap();
+        touched.touch().unwrap();
+        assert!(modified() > before);
+        drop(touched);
+        assert_eq!(modified(), before);
     }
 }
