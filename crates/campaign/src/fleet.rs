@@ -7,7 +7,6 @@
 mod balancer;
 mod build;
 mod member;
-mod ports;
 mod settings;
 
 use std::collections::BTreeMap;
@@ -24,6 +23,7 @@ use stack::demo::{Client, Resident, Walk};
 use tempfile::TempDir;
 use testkit::{Proxy, TestDb};
 
+use crate::ports::Port;
 pub use balancer::Balancer;
 pub use build::Build;
 use member::Member;
@@ -97,6 +97,7 @@ pub struct Fleet {
     /// What the broker's names start with, and how it is reached without a proxy.
     pub amqp: events::Config,
     members: BTreeMap<String, Member>,
+    _store: Port,
     /// Balancers and the object store live in this process.
     own: Process,
     folder: TempDir,
@@ -142,6 +143,7 @@ impl Fleet {
             db: ground.db,
             amqp: ground.amqp,
             members,
+            _store: ground.store,
             own,
             folder,
         };

@@ -7,7 +7,8 @@ use runtime::Process;
 use stack::Configs;
 use testkit::{Proxy, TestDb};
 
-use crate::platform::{Surroundings, free_port};
+use crate::platform::Surroundings;
+use crate::ports::Port;
 
 /// One gate per dependency. A platform behind gates calls its services by TCP, so that each of them can be away alone.
 pub struct Gates {
@@ -21,22 +22,24 @@ pub struct Gates {
     pub s3: Proxy,
     services: Vec<Service>,
     store: String,
+    _store_port: Port,
 }
 
 struct Service {
     name: &'static str,
-    listen: String,
+    listen: Port,
     proxy: Proxy,
 }
 
 impl Gates {
     /// Open gates, before anything stands behind them.
     pub async fn build() -> Arc<Self> {
-        let store = format!("http://127.0.0.1:{}", free_port());
+        let store_port = Port::reserve();
+        let store = format!("http://{}", store_port.address());
         let mut services = Vec::new();
         for name in ["auth", "tenant", "niche", "search"] {
-            let listen = format!("127.0.0.1:{}", free_port());
-            let proxy = Proxy::to(&format!("http://{listen}")).await;
+            let listen = Port::reserve();
+            let proxy = Proxy::to(&format!("http://{}", listen.address())).await;
             services.push(Service {
                 name,
                 listen,
@@ -50,6 +53,7 @@ impl Gates {
             s3: Proxy::to(&store).await,
             services,
             store,
+            _store_port: store_port,
         })
     }
 
@@ -72,7 +76,7 @@ impl Gates {
                 let url = self.postgres.url_of(&db.url(&format!("{name}_{role}")));
                 settings.push((format!("{upper}_{setting}"), url));
             }
-            let url = format!("http://{}", service.listen);
+            let url = format!("http://{}", service.listen.address());
             settings.push((format!("{upper}_GRPC_URL"), service.proxy.url_of(&url)));
         }
         settings
@@ -89,8 +93,9 @@ impl Gates {
             search,
         } = configs;
         let listener = async |name: &str| {
-            let bound = rpc::Listener::bind(&self.find(name).listen).await;
-            bound.expect("the port was free a moment ago")
+            let address = self.find(name).listen.address().to_string();
+            let bound = rpc::Listener::bind(&address).await;
+            bound.expect("the port is reserved")
         };
         let (at, p) = (listener("auth").await, process.clone());
         part(process, "auth", auth::run(auth.clone(), at, p.clone()));

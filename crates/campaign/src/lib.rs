@@ -12,6 +12,7 @@ mod fleet;
 mod gates;
 pub mod load;
 mod platform;
+mod ports;
 mod private;
 pub mod reckoning;
 

@@ -14,6 +14,7 @@ use tempfile::TempDir;
 use testkit::TestDb;
 
 use crate::gates::Gates;
+use crate::ports::Port;
 
 /// A running platform; stops with [`Platform::stop`].
 pub struct Platform {
@@ -28,6 +29,7 @@ pub struct Platform {
     /// The database of all services.
     pub db: TestDb,
     _folder: TempDir,
+    _store: Port,
 }
 
 /// What a platform depends on.
@@ -75,7 +77,7 @@ impl Platform {
         ];
         let db = TestDb::with_services(&services).await;
         let folder = tempfile::tempdir().unwrap();
-        let store = free_port();
+        let store = Port::reserve();
         let mail_dir = folder.path().join("mail");
         let key_file = folder.path().join("signing-key.pem");
         make_signing_key(&key_file);
@@ -86,7 +88,7 @@ impl Platform {
         // The connections to broker and Redis are replaced below; these only satisfy the reader.
         set("AMQP_URL", "amqp://127.0.0.1:1".to_owned());
         set("REDIS_URL", "redis://127.0.0.1:1".to_owned());
-        set("S3_ENDPOINT", format!("http://127.0.0.1:{store}"));
+        set("S3_ENDPOINT", format!("http://{}", store.address()));
         set("S3_BUCKET", "tenantry".to_owned());
         set("S3_ACCESS_KEY", "test-access".to_owned());
         set("S3_SECRET_KEY", "test-secret-of-a-test".to_owned());
@@ -122,12 +124,12 @@ impl Platform {
         for (name, value) in &surroundings.settings {
             set(name, value.clone());
         }
-        Box::pin(Self::run(db, folder, overrides, surroundings)).await
+        Box::pin(Self::run(db, (folder, store), overrides, surroundings)).await
     }
 
     async fn run(
         db: TestDb,
-        folder: TempDir,
+        (folder, store): (TempDir, Port),
         overrides: Vec<(String, String)>,
         surroundings: Surroundings,
     ) -> Self {
@@ -160,6 +162,7 @@ impl Platform {
             settings,
             db,
             _folder: folder,
+            _store: store,
         };
         platform.wait_until_ready().await;
         platform
@@ -241,14 +244,6 @@ fn database_settings(db: &TestDb, services: &[&str]) -> Vec<(String, String)> {
         set("DB_ACQUIRE_TIMEOUT_MS", "5000".to_owned());
     }
     settings
-}
-
-pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
 }
 
 /// No key is kept in the repository; the smallest sound one takes a fraction of a second to make.

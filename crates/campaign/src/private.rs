@@ -9,7 +9,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 
-use crate::platform::free_port;
+use crate::ports::Port;
 pub use postgres::PrivatePostgres;
 
 /// An Erlang machine beside compilers may need this long.
@@ -24,7 +24,10 @@ pub struct PrivateServer {
     /// How clients reach it.
     pub url: String,
     kind: Kind,
-    port: u16,
+    port: Port,
+    /// Erlang has two more: one where nodes find each other, one where they talk.
+    names: Port,
+    distribution: Port,
     folder: TempDir,
     running: Option<Child>,
     name_server: Option<Child>,
@@ -39,23 +42,25 @@ enum Kind {
 impl PrivateServer {
     /// A RabbitMQ, once it answers.
     pub async fn rabbitmq() -> Self {
-        let port = free_port();
-        let url = format!("amqp://guest:guest@127.0.0.1:{port}/%2f");
+        let port = Port::reserve();
+        let url = format!("amqp://guest:guest@{}/%2f", port.address());
         Self::start_new(Kind::Rabbit, port, url).await
     }
 
     /// A Redis, once it answers.
     pub async fn redis() -> Self {
-        let port = free_port();
-        let url = format!("redis://127.0.0.1:{port}/0");
+        let port = Port::reserve();
+        let url = format!("redis://{}/0", port.address());
         Self::start_new(Kind::Redis, port, url).await
     }
 
-    async fn start_new(kind: Kind, port: u16, url: String) -> Self {
+    async fn start_new(kind: Kind, port: Port, url: String) -> Self {
         let mut server = Self {
             url,
             kind,
             port,
+            names: Port::reserve(),
+            distribution: Port::reserve(),
             folder: tempfile::tempdir().unwrap(),
             running: None,
             name_server: None,
@@ -112,7 +117,7 @@ impl PrivateServer {
 
     async fn answers(&self) -> bool {
         use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-        let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.port)).await else {
+        let Ok(mut stream) = TcpStream::connect(self.port.address()).await else {
             return false;
         };
         // A wrong header is answered with the right one, by a broker that is ready.
@@ -127,7 +132,12 @@ impl PrivateServer {
     fn redis_command(&self) -> Command {
         let mut command = Command::new("redis-server");
         command
-            .args(["--bind", "127.0.0.1", "--port", &self.port.to_string()])
+            .args([
+                "--bind",
+                "127.0.0.1",
+                "--port",
+                &self.port.number().to_string(),
+            ])
             .args(["--save", "", "--appendonly", "no"])
             .arg("--dir")
             .arg(self.folder.path());
@@ -136,26 +146,23 @@ impl PrivateServer {
 
     fn rabbit_command(&mut self) -> Command {
         let home = self.folder.path().to_owned();
-        let (names, distribution) = match &self.name_server {
-            Some(_) => (self.port + 1, self.port + 2),
-            None => {
-                let mut epmd = Command::new("epmd");
-                let names = (self.port + 1).to_string();
-                epmd.args(["-port", &names, "-address", "127.0.0.1"]);
-                self.name_server = Some(quiet(epmd).spawn().unwrap());
-                write_settings(&home, self.port);
-                (self.port + 1, self.port + 2)
-            }
-        };
+        let [port, names, distribution] =
+            [&self.port, &self.names, &self.distribution].map(|port| port.number().to_string());
+        if self.name_server.is_none() {
+            let mut epmd = Command::new("epmd");
+            epmd.args(["-port", &names, "-address", "127.0.0.1"]);
+            self.name_server = Some(quiet(epmd).spawn().unwrap());
+            write_settings(&home, &self.port);
+        }
         let at = |name: &str| -> PathBuf { home.join(name) };
         let mut command = Command::new(RABBIT);
         command
             .env("HOME", &home)
-            .env("ERL_EPMD_PORT", names.to_string())
+            .env("ERL_EPMD_PORT", names)
             .env("ERL_EPMD_ADDRESS", "127.0.0.1")
-            .env("RABBITMQ_NODENAME", format!("proof{}@localhost", self.port))
-            .env("RABBITMQ_NODE_PORT", self.port.to_string())
-            .env("RABBITMQ_DIST_PORT", distribution.to_string())
+            .env("RABBITMQ_NODENAME", format!("proof{port}@localhost"))
+            .env("RABBITMQ_NODE_PORT", port)
+            .env("RABBITMQ_DIST_PORT", distribution)
             .env("RABBITMQ_MNESIA_BASE", at("mnesia"))
             .env("RABBITMQ_LOG_BASE", at("log"))
             .env("RABBITMQ_PID_FILE", at("node.pid"))
@@ -182,9 +189,10 @@ impl Drop for PrivateServer {
     }
 }
 
-fn write_settings(home: &Path, port: u16) {
+fn write_settings(home: &Path, port: &Port) {
     let settings = format!(
-        "listeners.tcp.local = 127.0.0.1:{port}\nlog.file.level = warning\nlog.console = false\ndisk_free_limit.absolute = 100MB\n"
+        "listeners.tcp.local = {}\nlog.file.level = warning\nlog.console = false\ndisk_free_limit.absolute = 100MB\n",
+        port.address()
     );
     std::fs::write(home.join("rabbitmq.conf"), settings).unwrap();
     std::fs::write(home.join("enabled_plugins"), "[].\n").unwrap();

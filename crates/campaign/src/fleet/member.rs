@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use kernel::Clock;
 
-use super::ports::Port;
+use crate::ports::Port;
 
 /// A process by its name, over all of its lives.
 pub(super) struct Member {

@@ -11,7 +11,8 @@ use testkit::TestDb;
 use super::balancer::Balancer;
 use super::member::Member;
 use super::{FleetPlan, SERVICES};
-use crate::platform::{free_port, make_signing_key};
+use crate::platform::make_signing_key;
+use crate::ports::Port;
 
 /// Queues of a fleet that nobody has used for so long are deleted by the broker, also when the test was killed.
 const QUEUES_EXPIRE_MS: u32 = 3_600_000;
@@ -26,6 +27,8 @@ const PRIVATE: [&str; 3] = [
 pub(super) struct Ground {
     pub(super) db: TestDb,
     pub(super) amqp: events::Config,
+    /// Where the object store listens.
+    pub(super) store: Port,
     /// The settings in the form of the one-process platform, which makes the identities too.
     pub(super) stack: Settings,
     all: BTreeMap<String, String>,
@@ -74,7 +77,8 @@ impl Ground {
         set("REDIS_PREFIX", redis.prefix);
         set("TENANTRY_PROFILE", "dev".to_owned());
         set("TENANTRY_ADMIN_DB_URL", db.admin_url());
-        set("S3_ENDPOINT", format!("http://127.0.0.1:{}", free_port()));
+        let store = Port::reserve();
+        set("S3_ENDPOINT", format!("http://{}", store.address()));
         set("S3_BUCKET", "tenantry".to_owned());
         set("S3_ACCESS_KEY", "test-access".to_owned());
         set("S3_SECRET_KEY", "test-secret-of-a-test".to_owned());
@@ -96,6 +100,7 @@ impl Ground {
         Self {
             db,
             amqp,
+            store,
             stack,
             all,
             further: plan.settings.clone(),

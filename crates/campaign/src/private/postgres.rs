@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
-use crate::platform::free_port;
+use crate::ports::Port;
 
 /// Where Debian keeps every version.
 const VERSIONS: &str = "/usr/lib/postgresql";
@@ -18,7 +18,7 @@ const READY_SECONDS: &str = "120";
 pub struct PrivatePostgres {
     /// How its superuser reaches it.
     pub url: String,
-    port: u16,
+    port: Port,
     binaries: PathBuf,
     folder: TempDir,
 }
@@ -26,13 +26,13 @@ pub struct PrivatePostgres {
 impl PrivatePostgres {
     /// A server without any data, once it answers. It waits for the disk at every commit, which that of the other tests does not.
     pub fn start() -> Self {
-        let port = free_port();
+        let port = Port::reserve();
         let folder = tempfile::Builder::new()
             .prefix("proof-postgres-")
             .tempdir()
             .unwrap();
         let server = Self {
-            url: format!("postgres://postgres@127.0.0.1:{port}/postgres"),
+            url: format!("postgres://postgres@{}/postgres", port.address()),
             port,
             binaries: newest_binaries(),
             folder,
@@ -95,7 +95,7 @@ impl PrivatePostgres {
     pub fn go_on(&self) {
         let options = format!(
             "-p {} -c unix_socket_directories='' -c listen_addresses=127.0.0.1 -c max_connections=200 -c shared_buffers=64MB -c jit=off -c log_min_messages=fatal",
-            self.port
+            self.port.number()
         );
         let log = self.folder.path().join("log");
         let log = log.to_str().expect("the folder has a plain name");

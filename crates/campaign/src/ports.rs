@@ -1,4 +1,6 @@
-//! Ports that stay ours while the process behind them comes and goes.
+//! Ports that are ours from before the first process listens on them until the proof ends.
+//!
+//! A port that was merely free a moment ago may be anybody's by the time somebody listens there.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 
@@ -8,14 +10,14 @@ use kernel::{Clock, Ids};
 const FIRST: u16 = 22_000;
 const COUNT: u16 = 10_000;
 
-/// A reserved port. The UDP port of the same number, which nobody uses, tells other fleets that it is taken.
-pub(super) struct Port {
+/// A reserved port. The UDP port of the same number, which nobody uses, tells other proofs that it is taken.
+pub(crate) struct Port {
     number: u16,
     _claim: UdpSocket,
 }
 
 impl Port {
-    pub(super) fn reserve() -> Self {
+    pub(crate) fn reserve() -> Self {
         let random = Ids::random(Clock::system()).next();
         let [.., high, low] = *random.as_bytes();
         let start = u16::from_be_bytes([high, low]) % COUNT;
@@ -35,7 +37,11 @@ impl Port {
         })
     }
 
-    pub(super) fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.number).into()
+    }
+
+    pub(crate) fn number(&self) -> u16 {
+        self.number
     }
 }
