@@ -29,6 +29,11 @@ impl Rate {
     pub(crate) fn depth(self) -> i64 {
         self.step.saturating_mul(i64::from(self.permits))
     }
+
+    /// Permits in a bucket that is full again after so many microseconds.
+    pub(crate) fn left(self, reset: i64) -> u32 {
+        u32::try_from((self.depth() - reset) / self.step).unwrap_or(0)
+    }
 }
 
 /// What one limit says of one request.
@@ -51,7 +56,7 @@ pub(crate) fn take(rate: Rate, tat: i64, now: i64, want: u32) -> (Reply, i64) {
     let depth = rate.depth();
     // The upper bound forgives a bucket that was filled when the limit was larger, and a clock that went back.
     let tat = tat.clamp(now, now.saturating_add(depth));
-    let free = u32::try_from((depth - (tat - now)) / rate.step).unwrap_or(0);
+    let free = rate.left(tat - now);
     let granted = free.min(want);
     let after = tat + i64::from(granted) * rate.step;
     let retry = if free == 0 {
@@ -72,7 +77,8 @@ pub(crate) fn take(rate: Rate, tat: i64, now: i64, want: u32) -> (Reply, i64) {
 /// The numbers that the script answers per limit.
 pub(crate) const REPLY_NUMBERS: usize = 5;
 
-/// The same for several limits at once, all or nothing, by the clock of Redis.
+/// The same for several limits at once, all or nothing, by the clock of Redis. What is owed is taken first, whether or not the question is
+/// granted; a debt that is larger than the bucket empties it.
 ///
 /// Lua numbers are doubles: microseconds since 1970 need 51 of their 53 bits. They are written with `%.0f`, since Lua's own conversion
 /// keeps 14 of the 16 digits, which would swallow the steps of limits above 10,000 per second.
@@ -84,24 +90,28 @@ local now = time[1] * 1000000 + time[2]
 local all = true
 local tats, frees = {}, {}
 for i = 1, #KEYS do
-  local step, permits = tonumber(ARGV[i * 3 - 2]), tonumber(ARGV[i * 3 - 1])
+  local step, permits, owed = tonumber(ARGV[i * 4 - 3]), tonumber(ARGV[i * 4 - 2]), tonumber(ARGV[i * 4])
   local depth = step * permits
   local tat = tonumber(redis.call('GET', KEYS[i]) or '0') or 0
-  if tat < now then tat = now elseif tat > now + depth then tat = now + depth end
+  if tat < now then tat = now end
+  tat = math.min(tat + owed * step, now + depth)
   local free = math.floor((depth - (tat - now)) / step)
   if free < 1 then all = false end
   tats[i], frees[i] = tat, free
 end
 local out = {}
 for i = 1, #KEYS do
-  local step, permits, want = tonumber(ARGV[i * 3 - 2]), tonumber(ARGV[i * 3 - 1]), tonumber(ARGV[i * 3])
+  local step, permits = tonumber(ARGV[i * 4 - 3]), tonumber(ARGV[i * 4 - 2])
+  local want, owed = tonumber(ARGV[i * 4 - 1]), tonumber(ARGV[i * 4])
   local tat, free, granted, retry = tats[i], frees[i], 0, 0
   if all then
     granted = math.min(free, want)
     tat = tat + granted * step
-    redis.call('SET', KEYS[i], string.format('%.0f', tat), 'PX', math.ceil((tat - now) / 1000) + 1)
   elseif free < 1 then
     retry = tat + step - step * permits - now
+  end
+  if all or owed > 0 then
+    redis.call('SET', KEYS[i], string.format('%.0f', tat), 'PX', math.ceil((tat - now) / 1000) + 1)
   end
   out[#out + 1] = granted
   out[#out + 1] = free > 0 and 1 or 0

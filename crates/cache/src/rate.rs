@@ -7,11 +7,15 @@ use std::time::{Duration, Instant};
 use kernel::Result;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::Counter;
+use runtime::Shutdown;
 
 use crate::Cache;
+use crate::credit::{Account, Credit, SETTLE_EVERY};
 use crate::gcra::{REPLY_NUMBERS, Rate, Reply, SCRIPT, read_replies};
-use crate::lease::Leases;
 use crate::local::LocalLimiter;
+
+/// Buckets settled by one call: the script holds up everybody else for as long as it runs, which is about a quarter of a millisecond then.
+const SETTLED_AT_ONCE: usize = 64;
 
 /// One limit that a request must pass.
 #[derive(Clone, Debug)]
@@ -20,7 +24,7 @@ pub struct Limit {
     subject: String,
     permits: u32,
     window: Duration,
-    lease: u32,
+    credit: u32,
 }
 
 impl Limit {
@@ -38,17 +42,18 @@ impl Limit {
             subject: subject.into(),
             permits: permits.max(1),
             window,
-            lease: 1,
+            credit: 0,
         }
     }
 
-    /// Lets a process fetch up to `permits` at a time when the subject is in demand, so that most requests do not ask Redis.
+    /// Lets a process take up to `permits` of a subject that it knows without asking Redis, which hears of them within a quarter of a
+    /// second. At most a tenth of the limit, and never more than its part of half of what is left.
     ///
-    /// For generous classes only: the count stays right, but permits held by one process are not there for the others. At most
-    /// a tenth of the limit is leased.
+    /// For generous classes only: every permit is counted, but a burst through several processes at once may go beyond the limit by what
+    /// they owe.
     #[must_use]
-    pub fn leased(mut self, permits: u32) -> Self {
-        self.lease = permits.clamp(1, (self.permits / 10).max(1));
+    pub fn on_credit(mut self, permits: u32) -> Self {
+        self.credit = permits.min(self.permits / 10);
         self
     }
 
@@ -79,7 +84,7 @@ pub struct Outcome {
 /// Where the permits were counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Counted {
-    /// In Redis or from permits leased there: all processes together.
+    /// In Redis, or on credit that Redis hears of: all processes together.
     Together,
     /// In this process alone, because Redis does not answer.
     Alone,
@@ -126,10 +131,10 @@ pub struct RateLimiter(Arc<Inner>);
 
 struct Inner {
     cache: Cache,
-    leases: Leases,
+    credit: Credit,
     local: LocalLimiter,
     alone: Counter<u64>,
-    leased: AtomicU64,
+    credited: AtomicU64,
     asked: AtomicU64,
 }
 
@@ -144,17 +149,17 @@ impl RateLimiter {
             .build();
         let inner = Arc::new(Inner {
             cache,
-            leases: Leases::new(),
+            credit: Credit::new(replicas),
             local,
             alone,
-            leased: AtomicU64::new(0),
+            credited: AtomicU64::new(0),
             asked: AtomicU64::new(0),
         });
         observe(&inner);
         Self(inner)
     }
 
-    /// Takes one permit of every limit, or none of any. One round trip to Redis at most, none for leased permits.
+    /// Takes one permit of every limit, or none of any. One round trip to Redis at most, none for permits on credit.
     ///
     /// Never fails: when Redis does not answer, the process counts by itself its share of each limit.
     pub async fn check(&self, limits: &[Limit]) -> Verdict {
@@ -168,18 +173,16 @@ impl RateLimiter {
             .iter()
             .zip(&keys)
             .map(|(limit, key)| {
-                if limit.lease > 1 {
-                    inner.leases.take(key, now)
-                } else {
-                    None
-                }
+                (limit.credit > 0)
+                    .then(|| inner.credit.take(key, limit.rate(), limit.credit, now))
+                    .flatten()
             })
             .collect();
         let open: Vec<usize> = (0..limits.len())
             .filter(|i| replies[*i].is_none())
             .collect();
-        let leased = limits.len() - open.len();
-        inner.leased.fetch_add(leased as u64, Ordering::Relaxed);
+        let credited = limits.len() - open.len();
+        inner.credited.fetch_add(credited as u64, Ordering::Relaxed);
         let mut counted = Counted::Together;
         if !open.is_empty() {
             let asked = match inner.ask(limits, &keys, &open, now).await {
@@ -192,7 +195,7 @@ impl RateLimiter {
             let refused = asked.iter().any(|reply| reply.granted == 0);
             for (i, key) in keys.iter().enumerate().filter(|_| refused) {
                 if replies[i].is_some() {
-                    inner.leases.give_back(key);
+                    inner.credit.give_back(key, limits[i].rate());
                 }
             }
             for (i, reply) in open.into_iter().zip(asked) {
@@ -206,6 +209,33 @@ impl RateLimiter {
             .collect();
         Verdict { outcomes, counted }
     }
+
+    /// Tells Redis now what was taken on credit. `Unavailable` when it is away: then everything is owed on.
+    pub async fn settle(&self) -> Result<()> {
+        let mut outcome = Ok(());
+        let inner = &*self.0;
+        for part in inner.credit.owing().chunks(SETTLED_AT_ONCE) {
+            let questions = part.iter().map(|account| Question {
+                key: &account.key,
+                rate: account.rate,
+                want: 0,
+                account: Some(account.clone()),
+            });
+            if let Err(error) = inner.exchange(questions.collect()).await {
+                outcome = Err(error);
+            }
+        }
+        outcome
+    }
+
+    /// Settles again and again until `shutdown`, and once more then.
+    pub async fn keep_settling(self, shutdown: Shutdown) {
+        while !shutdown.is_begun() {
+            shutdown.or(tokio::time::sleep(SETTLE_EVERY)).await;
+            // An outage is told by the cache.
+            let _settled = self.settle().await;
+        }
+    }
 }
 
 impl Inner {
@@ -216,34 +246,56 @@ impl Inner {
         open: &[usize],
         now: Instant,
     ) -> Result<Vec<Reply>> {
-        let mut call = SCRIPT.prepare_invoke();
-        for &i in open {
+        let questions = open.iter().map(|&i| {
             let (limit, rate) = (&limits[i], limits[i].rate());
-            let want = if limit.lease > 1 {
-                self.leases.want(&keys[i], limit.lease, now)
-            } else {
-                1
-            };
-            call.key(&keys[i])
-                .arg(rate.step)
-                .arg(rate.permits)
-                .arg(want);
+            let account = (limit.credit > 0).then(|| self.credit.account(&keys[i], rate, now));
+            Question {
+                key: &keys[i],
+                rate,
+                want: 1,
+                account,
+            }
+        });
+        let replies = self.exchange(questions.collect()).await?;
+        self.asked.fetch_add(open.len() as u64, Ordering::Relaxed);
+        Ok(replies)
+    }
+
+    /// Puts all questions to Redis at once, tells it what is owed, and notes its answers. A debt that Redis has not heard of is kept.
+    async fn exchange(&self, questions: Vec<Question<'_>>) -> Result<Vec<Reply>> {
+        let mut call = SCRIPT.prepare_invoke();
+        let mut debts = Vec::with_capacity(questions.len());
+        for question in &questions {
+            let owed = question.account.as_ref().map_or(0, Account::debt);
+            debts.push(owed);
+            call.key(question.key)
+                .arg(question.rate.step)
+                .arg(question.rate.permits)
+                .arg(question.want)
+                .arg(owed);
         }
+        let unsettled = Unsettled {
+            credit: &self.credit,
+            accounts: questions
+                .iter()
+                .zip(debts)
+                .filter_map(|(question, owed)| Some((question.account.clone()?, owed)))
+                .collect(),
+        };
         let numbers: Vec<i64> = self
             .cache
             .call(async |mut redis| call.invoke_async::<Vec<i64>>(&mut redis).await)
             .await?;
-        self.asked.fetch_add(open.len() as u64, Ordering::Relaxed);
-        if numbers.len() != open.len() * REPLY_NUMBERS {
+        if numbers.len() != questions.len() * REPLY_NUMBERS {
             return Err(kernel::Error::internal(
                 "the limiter script answered another number of values",
             ));
         }
-        let replies = read_replies(&numbers);
-        for (&i, reply) in open.iter().zip(&replies) {
-            if limits[i].lease > 1 && reply.granted > 0 {
-                self.leases
-                    .store(keys[i].clone(), limits[i].rate(), *reply, now);
+        unsettled.done();
+        let (replies, now) = (read_replies(&numbers), self.cache.clock().instant());
+        for (question, reply) in questions.iter().zip(&replies) {
+            if let Some(account) = &question.account {
+                account.settle(reply.reset, now);
             }
         }
         Ok(replies)
@@ -260,12 +312,42 @@ impl Inner {
     }
 }
 
-/// Registers how often a lease spared a question to Redis.
+/// What is asked of Redis about one bucket.
+struct Question<'q> {
+    key: &'q str,
+    rate: Rate,
+    want: u32,
+    /// Only of limits that give credit.
+    account: Option<Account>,
+}
+
+/// Debts on their way to Redis. Dropped before they have arrived, also because the caller went away, they are owed on: a debt that
+/// arrived all the same is then counted twice, which errs on the side of the limit.
+struct Unsettled<'c> {
+    credit: &'c Credit,
+    accounts: Vec<(Account, u32)>,
+}
+
+impl Unsettled<'_> {
+    fn done(mut self) {
+        self.accounts.clear();
+    }
+}
+
+impl Drop for Unsettled<'_> {
+    fn drop(&mut self) {
+        for (account, owed) in self.accounts.drain(..).filter(|(_, owed)| *owed > 0) {
+            self.credit.keep(account, owed);
+        }
+    }
+}
+
+/// Registers how often credit spared a question to Redis.
 fn observe(inner: &Arc<Inner>) {
     let inner = Arc::downgrade(inner);
     opentelemetry::global::meter("cache")
         .u64_observable_counter("cache.limiter.lookups")
-        .with_description("limits counted against a lease (hit) or asked of redis (miss)")
+        .with_description("limits counted on credit (hit) or asked of redis (miss)")
         .with_callback(move |observer| {
             let Some(inner) = inner.upgrade() else { return };
             let tell = |count: &AtomicU64, outcome| {
@@ -274,14 +356,14 @@ fn observe(inner: &Arc<Inner>) {
                     &[KeyValue::new("outcome", outcome)],
                 );
             };
-            tell(&inner.leased, "hit");
+            tell(&inner.credited, "hit");
             tell(&inner.asked, "miss");
         })
         .build();
 }
 
 fn outcome(limit: &Limit, reply: Option<Reply>) -> Outcome {
-    let reply = reply.expect("each limit was answered from a lease, by redis or by the process");
+    let reply = reply.expect("each limit was answered on credit, by redis or by the process");
     let micros = |n: i64| Duration::from_micros(u64::try_from(n).unwrap_or(0));
     Outcome {
         class: limit.class,

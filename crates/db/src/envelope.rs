@@ -5,6 +5,7 @@ use kernel::{Error, RequestContext, Result, TenantId};
 use proto::Event;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use serde_json::value::RawValue;
 use uuid::Uuid;
 
 /// Bigger payloads go by reference: a broker is not a file store, and every consumer pays for each byte.
@@ -48,33 +49,49 @@ pub(crate) struct Origin<'a> {
     pub(crate) now: DateTime<Utc>,
 }
 
-impl Envelope {
-    pub(crate) fn new<E: Event>(origin: &Origin<'_>, subject: String, event: &E) -> Self {
-        Self {
-            specversion: "1.0".to_owned(),
-            id: origin.id,
-            event_type: E::TYPE.to_owned(),
-            source: format!("/{}", origin.service),
-            subject,
-            time: origin.now,
-            tenantid: origin.tenant_id.uuid(),
-            traceparent: origin.ctx.traceparent().map(str::to_owned),
-            dataschema: format!("{}/v{}", E::full_name(), E::VERSION),
-            datacontenttype: "application/json".to_owned(),
-            data: proto::json::to_value(event),
-        }
-    }
+/// The same with a payload that is text already: an event is written far more often than anybody looks into it here.
+#[derive(Serialize)]
+struct Written<'a> {
+    specversion: &'static str,
+    id: Uuid,
+    #[serde(rename = "type")]
+    event_type: &'static str,
+    source: &'a str,
+    subject: &'a str,
+    time: DateTime<Utc>,
+    tenantid: Uuid,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    traceparent: Option<&'a str>,
+    dataschema: &'a str,
+    datacontenttype: &'static str,
+    data: &'a RawValue,
+}
 
-    pub(crate) fn encode(&self) -> Result<String> {
-        let text = serde_json::to_string(self).map_err(Error::internal)?;
-        if text.len() > ENVELOPE_BYTES_MAX {
-            let problem = format!(
-                "event {} has {} bytes, more than {ENVELOPE_BYTES_MAX}: send a reference instead",
-                self.event_type,
-                text.len()
-            );
-            return Err(Error::internal(problem));
-        }
-        Ok(text)
+/// The envelope of an event as JSON text.
+pub(crate) fn encode<E: Event>(origin: &Origin<'_>, subject: &str, event: &E) -> Result<String> {
+    let data = String::from_utf8(proto::json::to_bytes(event)).map_err(Error::internal)?;
+    let data = RawValue::from_string(data).map_err(Error::internal)?;
+    let written = Written {
+        specversion: "1.0",
+        id: origin.id,
+        event_type: E::TYPE,
+        source: &format!("/{}", origin.service),
+        subject,
+        time: origin.now,
+        tenantid: origin.tenant_id.uuid(),
+        traceparent: origin.ctx.traceparent(),
+        dataschema: &format!("{}/v{}", E::full_name(), E::VERSION),
+        datacontenttype: "application/json",
+        data: &data,
+    };
+    let text = serde_json::to_string(&written).map_err(Error::internal)?;
+    if text.len() > ENVELOPE_BYTES_MAX {
+        let problem = format!(
+            "event {} has {} bytes, more than {ENVELOPE_BYTES_MAX}: send a reference instead",
+            E::TYPE,
+            text.len()
+        );
+        return Err(Error::internal(problem));
     }
+    Ok(text)
 }

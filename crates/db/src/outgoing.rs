@@ -8,7 +8,7 @@ use proto::tenantry::api::v1::AuditRecorded;
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::envelope::{Envelope, Origin};
+use crate::envelope::{Origin, encode};
 use crate::handle::Db;
 
 /// What the audit log keeps about one action. It carries ids, never personal data.
@@ -94,7 +94,7 @@ impl Noted {
             id: inner.ids.next(),
             now: inner.clock.now(),
         };
-        let envelope = Envelope::new(&origin, subject.clone(), event).encode()?;
+        let envelope = encode(&origin, &subject, event)?;
         self.0.push(Outgoing {
             id: origin.id,
             event_type: E::TYPE,

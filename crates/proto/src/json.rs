@@ -4,14 +4,23 @@
 //! that every JSON reader keeps exactly (I-JSON, RFC 7493), and strings beyond. Text with the character NUL is refused: PostgreSQL
 //! cannot store it.
 
+mod selection;
+mod write;
+
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::OnceLock;
 
 use prost::{Message as _, Name};
-use prost_reflect::{DeserializeOptions, DynamicMessage, SerializeOptions};
+use prost_reflect::{DeserializeOptions, DynamicMessage};
 use prost_types::value::Kind;
 use prost_types::{ListValue, Struct, Value as ProtoValue};
 use serde_json::{Number, Value};
+
+pub use selection::Selection;
+pub use write::{version_of, write};
+
+use crate::shape::Shapes;
 
 /// The largest integer that every JSON reader keeps exactly.
 pub const INTEGER_MAX: u64 = 1 << 53;
@@ -53,17 +62,23 @@ impl std::error::Error for Error {}
 
 /// The JSON form of a message, defaults included.
 pub fn to_value<M: prost::Message + Name>(message: &M) -> Value {
-    let descriptor = crate::descriptor_of::<M>();
-    let dynamic = DynamicMessage::decode(descriptor, message.encode_to_vec().as_slice())
-        .expect("a message decodes as its own type");
-    let options = SerializeOptions::new()
-        .stringify_64_bit_integers(false)
-        .skip_default_fields(false);
-    let mut value = dynamic
-        .serialize_with_options(serde_json::value::Serializer, &options)
-        .expect("the contract has only types with a JSON form");
-    canonical_numbers(&mut value);
-    value
+    serde_json::from_slice(&to_bytes(message)).expect("what we write is JSON")
+}
+
+/// The JSON text of a message, defaults included.
+pub fn to_bytes<M: prost::Message + Name>(message: &M) -> Vec<u8> {
+    static SHAPES: OnceLock<Shapes> = OnceLock::new();
+    let shapes = SHAPES.get_or_init(|| {
+        let mut shapes = Shapes::default();
+        for message in crate::pool().all_messages() {
+            shapes.add(&message);
+        }
+        shapes
+    });
+    let shape = shapes
+        .find(&M::full_name())
+        .expect("every generated message is in the descriptor set");
+    write(shapes, shape, &message.encode_to_vec(), None)
 }
 
 /// Reads a message from its JSON form. Members that the contract does not know are passed over, so that a newer writer can add some.
@@ -142,27 +157,6 @@ fn join(path: &str, key: &str) -> String {
         key.to_owned()
     } else {
         format!("{path}.{key}")
-    }
-}
-
-/// Writes numbers in the way that clients expect: whole doubles as integers (`5`, not `5.0`), integers beyond 2^53 as strings.
-pub fn canonical_numbers(value: &mut Value) {
-    match value {
-        Value::Number(number) => {
-            if !is_exact(number) {
-                *value = Value::String(number.to_string());
-            } else if let Some(whole) = number
-                .is_f64()
-                .then(|| number.as_f64())
-                .flatten()
-                .and_then(whole)
-            {
-                *value = Value::from(whole);
-            }
-        }
-        Value::Array(items) => items.iter_mut().for_each(canonical_numbers),
-        Value::Object(members) => members.values_mut().for_each(canonical_numbers),
-        _ => {}
     }
 }
 

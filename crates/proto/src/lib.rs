@@ -2,7 +2,7 @@
 //!
 //! `src/gen` is written by `cargo xtask proto` from the `.proto` files and committed. The modules beside it read the generated tables:
 //! [`policy`] (who may call a method), [`event`] (what a message is called on the bus), [`pii`] (which fields are personal data),
-//! [`rules`] (what a request must satisfy) and [`json`] (the public form of a message).
+//! [`rules`] (what a request must satisfy), [`json`] (the public form of a message), [`shape`] and [`wire`] (what transcoding works with).
 #![warn(missing_docs)]
 
 use std::sync::OnceLock;
@@ -14,6 +14,8 @@ pub mod json;
 pub mod pii;
 pub mod policy;
 pub mod rules;
+pub mod shape;
+pub mod wire;
 
 #[expect(
     missing_docs,

@@ -8,6 +8,7 @@ use actix_http::{HttpMessage as _, Method as Verb, Payload, Request, Response, S
 use bytes::Bytes;
 use cache::Verdict;
 use kernel::{ClientInfo, ErrorCode, Result};
+use proto::json::{self, Selection};
 use rpc::Forward;
 
 use crate::arrival::{self, Arrival};
@@ -17,7 +18,7 @@ use crate::intake::{self, Announced};
 use crate::limits;
 use crate::routes::{Answer, BodyRule, Method, table};
 use crate::streams;
-use crate::transcode::{self, Body, Bound, Parts, Selection};
+use crate::transcode::{self, Body, Bound, Parts};
 use crate::uploads::{self, Upload};
 
 /// A request whose method has been found.
@@ -302,8 +303,7 @@ impl Call<'_> {
             );
             return response.set_body(BoxBody::new(Bytes::copy_from_slice(data)));
         }
-        let json =
-            transcode::answer::write(&table().shapes, self.method.output, message, selection);
+        let json = json::write(&table().shapes, self.method.output, message, selection);
         response.headers_mut().insert(
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/json"),
@@ -313,7 +313,7 @@ impl Call<'_> {
 
     fn etag(&self, message: &[u8]) -> Option<HeaderValue> {
         let (data, version) = self.method.etag?;
-        let version = transcode::answer::version_of(message, data, version)?;
+        let version = json::version_of(message, data, version)?;
         HeaderValue::from_str(&format!("\"{version}\"")).ok()
     }
 }

@@ -26,7 +26,6 @@ pub mod problem;
 pub mod routes;
 mod seats;
 mod server;
-pub mod shape;
 mod spans;
 mod streams;
 pub mod strict_json;
@@ -34,7 +33,6 @@ mod texts;
 pub mod transcode;
 mod uploads;
 pub mod upstream;
-mod wire;
 
 use std::sync::Arc;
 
@@ -79,6 +77,11 @@ pub async fn run(
     upstream::check(&links, &table.methods)?;
     let cache = cache::Cache::connect(&config.cache, process.clock.clone())
         .map_err(|error| anyhow::anyhow!(error.chain()))?;
+    let limiter = cache.rate_limiter(config.replicas);
+    process.tasks.spawn(
+        "gateway.limits",
+        limiter.clone().keep_settling(process.shutdown.clone()),
+    );
     let authn = Arc::new(Authn::new(process.clock.clone(), config.access_silence_max));
     follow_access(&process, &links, &authn)?;
     observe_lookups(&process, &authn);
@@ -93,10 +96,7 @@ pub async fn run(
     let services = config.upstreams.all().map(|(name, _)| name);
     let shared = Shared {
         seats: Seats::new(services, SEATS),
-        limits: Limits::new(
-            cache.rate_limiter(config.replicas),
-            config.rate_limit_factor,
-        ),
+        limits: Limits::new(limiter, config.rate_limit_factor),
         browsers: browsers::Browsers::new(config.cors_origins.clone(), config.behind_tls),
         pages: pages::Pages::new(process.profile),
         authn,

@@ -33,29 +33,29 @@ struct Rule {
     whom: Whom,
     permits: u32,
     window: Duration,
-    /// Permits fetched at a time; 1 asks every time, as classes against guessing must.
-    lease: u32,
+    /// Permits that a process may take before Redis knows; 0 asks every time, as classes against guessing must.
+    credit: u32,
 }
 
-const fn rule(name: &'static str, whom: Whom, permits: u32, window: Duration, lease: u32) -> Rule {
+const fn rule(name: &'static str, whom: Whom, permits: u32, window: Duration, credit: u32) -> Rule {
     Rule {
         name,
         whom,
         permits,
         window,
-        lease,
+        credit,
     }
 }
 
 const TENANT: Rule = rule("tenant", Whom::Tenant, TENANT_CEILING, MINUTE, 200);
 const DEFAULT: &[Rule] = &[rule("default", Whom::Actor, 100, MINUTE, 10), TENANT];
-const LOGIN: &[Rule] = &[rule("login", Whom::Address, 5, QUARTER, 1)];
+const LOGIN: &[Rule] = &[rule("login", Whom::Address, 5, QUARTER, 0)];
 const MEDIA: &[Rule] = &[rule("media", Whom::Address, 200, MINUTE, 20), TENANT];
 const AUTOMATION: &[Rule] = &[rule("automation", Whom::Tenant, 5000, MINUTE, 200)];
 const INBOUND: &[Rule] = &[rule("inbound", Whom::Address, 1000, MINUTE, 50)];
-const EXPENSIVE: &[Rule] = &[rule("expensive", Whom::Actor, 10, MINUTE, 1), TENANT];
-const SIGNUP: &[Rule] = &[rule("signup", Whom::Address, 20, QUARTER, 1)];
-const BAD: Rule = rule("bad-credentials", Whom::Address, BAD_CREDENTIALS, MINUTE, 1);
+const EXPENSIVE: &[Rule] = &[rule("expensive", Whom::Actor, 10, MINUTE, 0), TENANT];
+const SIGNUP: &[Rule] = &[rule("signup", Whom::Address, 20, QUARTER, 0)];
+const BAD: Rule = rule("bad-credentials", Whom::Address, BAD_CREDENTIALS, MINUTE, 0);
 
 /// The limits of a class (requirements RL-04 to RL-08).
 const fn rules(rate: Rate) -> &'static [Rule] {
@@ -122,15 +122,9 @@ impl Limits {
             Whom::Actor => access.map_or(address, |access| &access.actor_subject),
             Whom::Tenant => access?.tenant_subject.as_deref()?,
         };
-        let permits = (f64::from(rule.permits) * self.factor)
-            .round()
-            .clamp(1.0, 1e9) as u32;
-        // Grows with the limit, so that a lease lasts as long under any factor.
-        let lease = (f64::from(rule.lease) * self.factor)
-            .round()
-            .clamp(1.0, 1e9) as u32;
-        let lease = if rule.lease == 1 { 1 } else { lease };
-        Some(Limit::new(rule.name, subject, permits, rule.window).leased(lease))
+        let scaled = |permits: u32| (f64::from(permits) * self.factor).round().min(1e9) as u32;
+        let limit = Limit::new(rule.name, subject, scaled(rule.permits), rule.window);
+        Some(limit.on_credit(scaled(rule.credit)))
     }
 }
 

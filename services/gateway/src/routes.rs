@@ -13,7 +13,7 @@ use http::uri::PathAndQuery;
 use prost_reflect::MethodDescriptor;
 use proto::policy::{Access, Http, MethodPolicy};
 
-use crate::shape::{ShapeId, Shapes};
+use proto::shape::{ShapeId, Shapes};
 
 /// The HTTP methods that the contract uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

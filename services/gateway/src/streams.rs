@@ -17,9 +17,10 @@ use tonic::Streaming;
 use crate::authn::{Access, Authn, Credential, Origin};
 use crate::problem::{self, About};
 use crate::routes::{Method, table};
-use crate::transcode::{self, Selection};
+use crate::transcode;
 use crate::upstream::Upstream;
-use crate::wire;
+use proto::json::{self, Selection};
+use proto::wire;
 
 /// How long a client waits before it connects again.
 const RETRY: &str = "retry: 2000\n\n";
@@ -176,7 +177,7 @@ impl Source {
     fn event(&mut self, message: &[u8]) -> Bytes {
         self.sent += 1;
         let events = &self.events;
-        let json = transcode::answer::write(
+        let json = json::write(
             &table().shapes,
             events.method.output,
             message,

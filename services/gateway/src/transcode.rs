@@ -3,20 +3,18 @@
 //! Everything that does not fit is gathered and told at once, with the path of each place.
 //! Rules such as lengths and patterns are the services' business; here only names and types are checked.
 
-pub mod answer;
 mod body;
 pub mod query;
 mod scalar;
-mod selection;
 
 use kernel::{Error, ErrorCode, Violation};
 
-pub use selection::Selection;
+use proto::json::Selection;
 
 use crate::routes::{BodyRule, Method};
-use crate::shape::{Form, Kind, Label, Shapes};
 use crate::strict_json::{self, Node, Offence};
-use crate::wire;
+use proto::shape::{Form, Kind, Label, Shapes};
+use proto::wire;
 
 /// Problems told for one request; more would only make the answer large.
 pub const PROBLEMS_MAX: usize = 50;

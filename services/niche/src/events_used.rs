@@ -6,11 +6,12 @@
 use std::time::Duration;
 
 use events::{Ladder, Queue};
+use runtime::background::share_of_cores;
 
-/// Imports that wait for a worker. Two at a time: each keeps a core and a connection busy.
+/// Imports that wait for a worker: each keeps a core and a connection busy, so no more at a time than half of the cores, and two at most.
 pub fn imports_queue() -> Queue {
     Queue::new("niche.imports", ["import.queued"])
-        .concurrency(2)
+        .concurrency(share_of_cores(2))
         .ladder(ladder())
         // A slice ends by itself after 15 seconds; a batch or a range that hangs may double that a few times.
         .handler_timeout(Duration::from_secs(120))

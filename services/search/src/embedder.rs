@@ -67,7 +67,15 @@ impl Embedder {
     /// Fails with `Unavailable` when the endpoint is down, slow or answers something else than asked for.
     pub async fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>> {
         match self {
-            Self::Lexical => Ok(texts.iter().map(|text| lexical::embed(text)).collect()),
+            // A query's words take a few microseconds; a hundred passages would hold up every request on this thread.
+            Self::Lexical if texts.len() == 1 => Ok(vec![lexical::embed(texts[0])]),
+            Self::Lexical => {
+                let texts: Vec<String> = texts.iter().map(|&text| text.to_owned()).collect();
+                let work = move || texts.iter().map(|text| lexical::embed(text)).collect();
+                tokio::task::spawn_blocking(work)
+                    .await
+                    .map_err(Error::internal)
+            }
             Self::Http(http) => http.embed(texts).await,
         }
     }

@@ -6,8 +6,10 @@
 use std::time::Duration;
 
 use events::{Ladder, Queue};
+use runtime::background::share_of_cores;
 
-/// Records that changed. Four at a time: each holds a connection while it reads up to 500 records.
+/// Records that changed: each event keeps the database busy with the words of up to 500 records, so no more at a time than half of the cores,
+/// and four at most.
 pub fn records_queue() -> Queue {
     Queue::new(
         "search.records",
@@ -18,11 +20,11 @@ pub fn records_queue() -> Queue {
             "records.imported",
         ],
     )
-    .concurrency(4)
+    .concurrency(share_of_cores(4))
     .ladder(quick_ladder())
 }
 
-/// Documents that wait for their embeddings. A call of the embedder may take many seconds.
+/// Documents that wait for their embeddings. While one event waits for the embedder, which may take many seconds, the other is stored.
 pub fn embeddings_queue() -> Queue {
     Queue::new("search.embeddings", ["search.documents.indexed"])
         .concurrency(2)

@@ -138,23 +138,36 @@ async fn changing_the_figures_of_a_limit_hands_out_no_fresh_allowance() {
     );
 }
 
+fn automation() -> Limit {
+    Limit::new("automation", "tenant:1", 1000, Duration::from_secs(3600)).on_credit(50)
+}
+
+fn processes<const N: usize>(config: &cache::Config) -> [RateLimiter; N] {
+    std::array::from_fn(|_| {
+        Cache::connect(config, Clock::system())
+            .unwrap()
+            .rate_limiter(u32::try_from(N).unwrap())
+    })
+}
+
+async fn left(limiter: &RateLimiter, limit: &Limit) -> u32 {
+    let verdict = limiter.check(std::slice::from_ref(limit)).await;
+    assert!(verdict.allowed(), "{verdict:?}");
+    verdict.outcomes[0].remaining
+}
+
 #[tokio::test]
-async fn leased_permits_are_used_without_asking_redis() {
+async fn permits_on_credit_are_used_without_asking_redis() {
     let proxy = Proxy::to_redis().await;
     let config = cache::Config {
         timeout: Duration::from_secs(5),
         ..testkit::redis_through(&proxy)
     };
-    let limiter = Cache::connect(&config, Clock::system())
-        .unwrap()
-        .rate_limiter(1);
-    let limit = Limit::new("automation", "tenant:1", 1000, Duration::from_secs(3600)).leased(50);
-    // The first question finds nobody in demand; the second one leases.
-    for _ in 0..2 {
-        assert!(limiter.check(std::slice::from_ref(&limit)).await.allowed());
-    }
+    let [limiter] = processes(&config);
+    let limit = automation();
+    assert_eq!(left(&limiter, &limit).await, 999);
     proxy.cut();
-    for used in 3..=51 {
+    for used in 2..=51 {
         let verdict = limiter.check(std::slice::from_ref(&limit)).await;
         assert_eq!(
             (verdict.counted, verdict.outcomes[0].remaining),
@@ -165,38 +178,77 @@ async fn leased_permits_are_used_without_asking_redis() {
 }
 
 #[tokio::test]
-async fn processes_that_lease_together_never_exceed_the_limit() {
-    let config = testkit::redis();
-    let limiters: Vec<_> = (0..3)
-        .map(|_| {
-            Cache::connect(&config, Clock::system())
-                .unwrap()
-                .rate_limiter(3)
-        })
-        .collect();
-    let limit = Limit::new("automation", "tenant:1", 1000, Duration::from_secs(3600)).leased(50);
-    let mut total = 0;
-    for _ in 0..700 {
-        for limiter in &limiters {
-            total += usize::from(limiter.check(std::slice::from_ref(&limit)).await.allowed());
-        }
+async fn what_was_taken_on_credit_is_settled() {
+    let [here, there] = processes(&testkit::redis());
+    let limit = automation();
+    for _ in 0..30 {
+        left(&here, &limit).await;
     }
-    // What one process holds in advance is not there for the others; one permit grows back every 3.6 s.
-    assert!((900..=1005).contains(&total), "{total}");
+    assert_eq!(left(&there, &limit).await, 998, "29 are owed");
+    here.settle().await.unwrap();
+    // Its second request is on credit by an old picture; settled, it knows of all.
+    there.settle().await.unwrap();
+    assert_eq!(left(&there, &limit).await, 997);
+    there.settle().await.unwrap();
+    assert_eq!(left(&there, &limit).await, 1000 - 33);
 }
 
 #[tokio::test]
-async fn somebody_who_comes_by_rarely_wastes_no_leased_permits() {
-    let config = testkit::redis();
-    let limit = Limit::new("default", "user:1", 100, MINUTE).leased(10);
-    // Each question comes from a process that has not seen the subject before.
-    for used in 1..=20 {
-        let limiter = Cache::connect(&config, Clock::system())
-            .unwrap()
-            .rate_limiter(1);
-        let verdict = limiter.check(std::slice::from_ref(&limit)).await;
-        assert!(verdict.outcomes[0].remaining >= 100 - used, "{verdict:?}");
+async fn a_debt_that_redis_did_not_hear_of_is_settled_when_it_is_back() {
+    let proxy = Proxy::to_redis().await;
+    let [here, there] = processes(&testkit::redis_through(&proxy));
+    let limit = automation();
+    for _ in 0..30 {
+        left(&here, &limit).await;
     }
+    proxy.cut();
+    assert!(here.settle().await.is_err());
+    proxy.restore();
+    testkit::eventually("redis is there again", || async {
+        here.settle().await.ok()
+    })
+    .await;
+    assert_eq!(left(&there, &limit).await, 1000 - 31);
+}
+
+#[tokio::test]
+async fn processes_on_credit_together_exceed_the_limit_by_what_they_owe_at_most() {
+    let limiters = processes::<3>(&testkit::redis());
+    let limit = automation();
+    let mut total = 0;
+    for round in 1..=700 {
+        for limiter in &limiters {
+            total += usize::from(limiter.check(std::slice::from_ref(&limit)).await.allowed());
+            if round % 20 == 0 {
+                limiter.settle().await.unwrap();
+            }
+        }
+    }
+    // One permit grows back every 3.6 s; each may owe what it takes between two settlements.
+    assert!((1000..=1005 + 3 * 20).contains(&total), "{total}");
+}
+
+#[tokio::test]
+async fn a_process_that_has_not_heard_of_a_flood_goes_no_further_than_its_credit() {
+    let [here, there] = processes(&testkit::redis());
+    let limit = automation();
+    left(&here, &limit).await;
+    let flood = limit.clone().on_credit(0);
+    assert_eq!(allowed(&there, &flood, 1200).await, 999);
+    assert_eq!(allowed(&here, &limit, 200).await, 50);
+    here.settle().await.unwrap();
+    assert_eq!(allowed(&here, &limit, 200).await, 0);
+}
+
+#[tokio::test]
+async fn a_refused_request_gives_its_credit_back() {
+    let [limiter] = processes(&testkit::redis());
+    let (narrow, wide) = (Limit::new("narrow", "user:1", 1, MINUTE), automation());
+    for _ in 0..20 {
+        limiter.check(&[narrow.clone(), wide.clone()]).await;
+    }
+    limiter.settle().await.unwrap();
+    assert_eq!(left(&limiter, &wide.on_credit(0)).await, 998);
 }
 
 #[tokio::test]

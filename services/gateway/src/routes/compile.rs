@@ -6,8 +6,8 @@ use prost_reflect::MethodDescriptor;
 use proto::policy::{Http, MethodPolicy};
 
 use super::{Answer, BodyRule, Method, Verb, variable};
-use crate::shape::{Form, Int, Kind, Label, Shape, ShapeId, Shapes};
-use crate::wire;
+use proto::shape::{Form, Int, Kind, Label, Shape, ShapeId, Shapes};
+use proto::wire;
 
 /// Compiles one HTTP binding of a method, or says why it cannot be served.
 pub(super) fn method(

@@ -4,9 +4,9 @@ use kernel::Violation;
 
 use super::scalar::{self, Expected};
 use super::{Problems, Seen};
-use crate::shape::{Field, Form, Kind, Label, ShapeId, Shapes};
 use crate::strict_json::Node;
-use crate::wire;
+use proto::shape::{Field, Form, Kind, Label, ShapeId, Shapes};
+use proto::wire;
 
 /// Where the walk is. A list of borrowed steps, so that a body without problems never builds a path.
 #[derive(Clone, Copy)]

@@ -6,8 +6,8 @@ use kernel::Violation;
 
 use super::Problems;
 use super::scalar::{self, Expected};
-use crate::shape::{Field, Form, Kind, Label, ShapeId, Shapes};
-use crate::wire;
+use proto::shape::{Field, Form, Kind, Label, ShapeId, Shapes};
+use proto::wire;
 
 /// Parameters of one request. The widest list has nine; repeated facets add twenty.
 pub const PARAMETERS_MAX: usize = 100;

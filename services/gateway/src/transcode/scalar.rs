@@ -2,9 +2,9 @@
 
 use chrono::{DateTime, Datelike as _, Utc};
 
-use crate::shape::{Coding, Int, Kind, Shapes};
 use crate::strict_json::Node;
-use crate::wire;
+use proto::shape::{Coding, Int, Kind, Shapes};
+use proto::wire;
 
 /// What a field takes, in words and as the id of the broken rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

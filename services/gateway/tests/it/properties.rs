@@ -132,7 +132,7 @@ proptest! {
         prop_assert_eq!(whole_numbers(theirs["data"].clone()), whole_numbers(data.clone()));
         prop_assert_eq!(&theirs["niche"], "some");
         // … and what we read back is what was sent.
-        let answer = transcode::answer::write(&table().shapes, method.input, &message, None);
+        let answer = proto::json::write(&table().shapes, method.input, &message, None);
         let ours: Value = serde_json::from_slice(&answer).unwrap();
         prop_assert_eq!(whole_numbers(ours["data"].clone()), whole_numbers(data));
     }
@@ -218,7 +218,7 @@ fn answers_are_written_as_reflection_writes_them() {
         reflected
             .serialize_with_options(&mut serde_json::Serializer::new(&mut theirs), &options)
             .unwrap();
-        let ours = transcode::answer::write(&table().shapes, method.output, &message, None);
+        let ours = proto::json::write(&table().shapes, method.output, &message, None);
         let read = |bytes: &[u8]| whole_numbers(serde_json::from_slice(bytes).unwrap());
         assert_eq!(read(&ours), read(&theirs), "{path}");
     };

@@ -4,7 +4,7 @@
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
-use super::selection::Selection;
+use super::Selection;
 use crate::shape::{Coding, Field, Form, Int, Kind, Label, Shape, ShapeId, Shapes};
 use crate::wire::{self, Fields, Raw};
 

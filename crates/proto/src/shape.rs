@@ -34,11 +34,17 @@ pub struct Shape {
 pub enum Form {
     /// An object with a member per field.
     Plain,
+    /// A time of RFC 3339.
     Timestamp,
+    /// Seconds with an `s`.
     Duration,
+    /// Paths in camel case, with commas.
     FieldMask,
+    /// Any object.
     Struct,
+    /// Any value.
     Value,
+    /// Any array.
     ListValue,
     /// `google.protobuf.StringValue` and its kin: the bare value or null.
     Wrapper,
@@ -80,13 +86,21 @@ pub enum Label {
 /// What a field holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
+    /// True or false.
     Bool,
+    /// Text.
     String,
+    /// Bytes, in JSON as base64.
     Bytes,
+    /// A real number of 32 bits.
     Float,
+    /// A real number of 64 bits.
     Double,
+    /// A whole number.
     Int(Int),
+    /// A number with a name; the index of [`Shapes::values`].
     Enum(usize),
+    /// Another message.
     Message(ShapeId),
 }
 
@@ -104,8 +118,11 @@ pub struct Int {
 /// The codings of whole numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Coding {
+    /// Seven bits a byte.
     Varint,
+    /// A varint in which the sign comes last.
     Zigzag,
+    /// As many bytes as the number has.
     Fixed,
 }
 
@@ -113,6 +130,11 @@ impl Shapes {
     /// The shape behind an id.
     pub fn get(&self, id: ShapeId) -> &Shape {
         &self.all[id.0 as usize]
+    }
+
+    /// The id of a message by its full name, if it was added.
+    pub fn find(&self, full_name: &str) -> Option<ShapeId> {
+        self.by_name.get(full_name).copied()
     }
 
     /// The values of an enum: name and number.
