@@ -2,7 +2,7 @@
 //!
 //! Most callers come by every few seconds. Asking Redis for each of them costs more than what they asked for; a lease in advance would end
 //! before they come again. So the process keeps what Redis last said of a bucket, takes permits from that picture, and settles what it owes
-//! with the next question or within [`SETTLE_EVERY`].
+//! with the next question, within [`SETTLE_EVERY`], or, if it is little, within [`PATIENCE`].
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -14,6 +14,8 @@ use crate::gcra::{Rate, Reply};
 /// How soon Redis learns what was taken. Long enough that one question settles many buckets, short enough that other processes hear of a
 /// flood while it begins.
 pub const SETTLE_EVERY: Duration = Duration::from_millis(250);
+/// A debt of less than a quarter of its limit may wait this long: somebody who comes by every second is settled for several requests at once.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Buckets with a picture; beyond it the least used are forgotten, which costs their callers a question to Redis and no more.
 const BUCKETS_MAX: u64 = 100_000;
 /// A bucket that nobody asked for in this time is full again in every class that gives credit.
@@ -25,6 +27,12 @@ struct Picture {
     full_at: Instant,
     /// Permits taken here of which Redis does not know yet.
     owed: u32,
+    /// Since when.
+    owed_since: Instant,
+    /// Permits of which Redis is being told.
+    told: u32,
+    /// How much may be owed.
+    limit: u32,
     /// Whether the next settlement looks at it.
     is_listed: bool,
 }
@@ -66,10 +74,14 @@ impl Credit {
         let mut picture = lock(&found);
         let full_at = picture.full_at.max(now);
         let left = rate.left(micros(full_at - now));
-        if picture.owed >= limit.min(left / (2 * self.replicas)) {
+        if picture.owed + picture.told >= limit.min(left / (2 * self.replicas)) {
             return None;
         }
+        if picture.owed == 0 {
+            picture.owed_since = now;
+        }
         picture.owed += 1;
+        picture.limit = limit;
         picture.full_at = full_at + duration(rate.step);
         let reply = Reply {
             granted: 1,
@@ -108,6 +120,9 @@ impl Credit {
             Arc::new(Mutex::new(Picture {
                 full_at: now,
                 owed: 0,
+                owed_since: now,
+                told: 0,
+                limit: 0,
                 is_listed: false,
             }))
         };
@@ -118,18 +133,22 @@ impl Credit {
         }
     }
 
-    /// The accounts that owe something, each once.
-    pub(crate) fn owing(&self) -> Vec<Account> {
-        let owing = std::mem::take(&mut *self.owing.lock().unwrap_or_else(PoisonError::into_inner));
-        for account in &owing {
-            lock(&account.picture).is_listed = false;
-        }
-        owing
+    /// The accounts that owe something, each once. With a time, only those whose debt is large or old by then; the others stay.
+    pub(crate) fn owing(&self, due: Option<Instant>) -> Vec<Account> {
+        let mut owing = self.owing.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = |account: &mut Account| {
+            let mut picture = lock(&account.picture);
+            let is_due = due.is_none_or(|now| picture.is_due(now));
+            picture.is_listed = !is_due;
+            is_due
+        };
+        owing.extract_if(.., is_due).collect()
     }
 
     /// Takes back what could not be settled.
     pub(crate) fn keep(&self, account: Account, owed: u32) {
         let mut picture = lock(&account.picture);
+        picture.told -= owed;
         picture.owed += owed;
         if !std::mem::replace(&mut picture.is_listed, true) {
             drop(picture);
@@ -145,16 +164,27 @@ impl Credit {
     }
 }
 
+impl Picture {
+    fn is_due(&self, now: Instant) -> bool {
+        self.owed * 4 >= self.limit || now.saturating_duration_since(self.owed_since) >= PATIENCE
+    }
+}
+
 impl Account {
-    /// Takes the debt out, to tell Redis of it.
+    /// Takes the debt out, to tell Redis of it; it counts against the credit until [`Account::settle`] or [`Credit::keep`].
     pub(crate) fn debt(&self) -> u32 {
-        std::mem::take(&mut lock(&self.picture).owed)
+        let mut picture = lock(&self.picture);
+        let owed = std::mem::take(&mut picture.owed);
+        picture.told += owed;
+        owed
     }
 
-    /// Notes what Redis has said. What was taken while it was asked counts on top.
-    pub(crate) fn settle(&self, reset: i64, now: Instant) {
+    /// Notes what Redis has said when it was told of `owed`. What it has not heard of yet counts on top.
+    pub(crate) fn settle(&self, reset: i64, owed: u32, now: Instant) {
         let mut picture = lock(&self.picture);
-        let taken = self.rate.step.saturating_mul(i64::from(picture.owed));
+        picture.told -= owed;
+        let taken = i64::from(picture.owed + picture.told);
+        let taken = self.rate.step.saturating_mul(taken);
         picture.full_at = now + duration(reset.saturating_add(taken));
     }
 }
@@ -195,11 +225,13 @@ mod tests {
     #[test]
     fn credit_ends_until_it_is_settled() {
         let (credit, now) = (Credit::new(1), kernel::Clock::system().instant());
-        credit.account("k", rate(), now).settle(0, now);
+        credit.account("k", rate(), now).settle(0, 0, now);
         assert_eq!(taken(&credit, now), CREDIT);
-        let owing = credit.owing();
+        let owing = credit.owing(None);
         assert_eq!((owing.len(), owing[0].debt()), (1, CREDIT));
-        assert_eq!(credit.owing().len(), 0, "each is settled once");
+        assert_eq!(credit.owing(None).len(), 0, "each is settled once");
+        assert_eq!(taken(&credit, now), 0, "redis has not answered yet");
+        owing[0].settle(rate().step * i64::from(CREDIT), CREDIT, now);
         assert_eq!(taken(&credit, now), CREDIT);
     }
 
@@ -208,7 +240,7 @@ mod tests {
         let check = |replicas, used: i64, expected| {
             let (credit, now) = (Credit::new(replicas), kernel::Clock::system().instant());
             let reset = rate().step * used;
-            credit.account("k", rate(), now).settle(reset, now);
+            credit.account("k", rate(), now).settle(reset, 0, now);
             assert_eq!(taken(&credit, now), expected, "{replicas} {used}");
         };
         check(1, 0, 10);
@@ -223,23 +255,37 @@ mod tests {
     fn what_is_taken_while_redis_is_asked_counts_on_top_of_its_answer() {
         let (credit, now) = (Credit::new(1), kernel::Clock::system().instant());
         let account = credit.account("k", rate(), now);
-        account.settle(0, now);
+        account.settle(0, 0, now);
         assert_eq!(account.debt(), 0);
         assert_eq!(taken(&credit, now), CREDIT);
-        account.settle(rate().step, now);
-        assert_eq!(account.debt(), CREDIT);
-        let reply = credit.take("k", rate(), CREDIT, now).unwrap();
+        account.settle(rate().step, 0, now);
+        let reply = credit.take("k", rate(), CREDIT + 1, now).unwrap();
         assert_eq!(reply.remaining, 100 - 1 - CREDIT - 1);
     }
 
     #[test]
     fn what_could_not_be_settled_is_owed_on() {
         let (credit, now) = (Credit::new(1), kernel::Clock::system().instant());
-        credit.account("k", rate(), now).settle(0, now);
+        credit.account("k", rate(), now).settle(0, 0, now);
         credit.take("k", rate(), CREDIT, now).unwrap();
-        let account = credit.owing().remove(0);
+        let account = credit.owing(None).remove(0);
         let owed = account.debt();
         credit.keep(account, owed);
-        assert_eq!(credit.owing().remove(0).debt(), 1);
+        assert_eq!(credit.owing(None).remove(0).debt(), 1);
+    }
+
+    #[test]
+    fn a_small_debt_waits_and_a_large_one_does_not() {
+        let (credit, now) = (Credit::new(1), kernel::Clock::system().instant());
+        credit.account("k", rate(), now).settle(0, 0, now);
+        let due = |after: Duration| credit.owing(Some(now + after)).len();
+        credit.take("k", rate(), CREDIT, now).unwrap();
+        assert_eq!(due(PATIENCE / 2), 0);
+        assert_eq!(due(PATIENCE), 1);
+        assert_eq!(due(PATIENCE), 0, "each is settled once");
+        for _ in 0..CREDIT / 4 {
+            credit.take("k", rate(), CREDIT, now).unwrap();
+        }
+        assert_eq!(due(SETTLE_EVERY), 1, "with the one before, a quarter");
     }
 }

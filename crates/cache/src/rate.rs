@@ -46,8 +46,8 @@ impl Limit {
         }
     }
 
-    /// Lets a process take up to `permits` of a subject that it knows without asking Redis, which hears of them within a quarter of a
-    /// second. At most a tenth of the limit, and never more than its part of half of what is left.
+    /// Lets a process take up to `permits` of a subject that it knows without asking Redis, which hears of many of them within a quarter
+    /// of a second and of few within five. At most a tenth of the limit, and never more than its part of half of what is left.
     ///
     /// For generous classes only: every permit is counted, but a burst through several processes at once may go beyond the limit by what
     /// they owe.
@@ -212,9 +212,13 @@ impl RateLimiter {
 
     /// Tells Redis now what was taken on credit. `Unavailable` when it is away: then everything is owed on.
     pub async fn settle(&self) -> Result<()> {
+        self.settle_with(self.0.credit.owing(None)).await
+    }
+
+    async fn settle_with(&self, owing: Vec<Account>) -> Result<()> {
         let mut outcome = Ok(());
         let inner = &*self.0;
-        for part in inner.credit.owing().chunks(SETTLED_AT_ONCE) {
+        for part in owing.chunks(SETTLED_AT_ONCE) {
             let questions = part.iter().map(|account| Question {
                 key: &account.key,
                 rate: account.rate,
@@ -230,11 +234,16 @@ impl RateLimiter {
 
     /// Settles again and again until `shutdown`, and once more then.
     pub async fn keep_settling(self, shutdown: Shutdown) {
-        while !shutdown.is_begun() {
-            shutdown.or(tokio::time::sleep(SETTLE_EVERY)).await;
-            // An outage is told by the cache.
-            let _settled = self.settle().await;
+        // An outage is told by the cache.
+        while shutdown
+            .or(tokio::time::sleep(SETTLE_EVERY))
+            .await
+            .is_some()
+        {
+            let now = self.0.cache.clock().instant();
+            let _settled = self.settle_with(self.0.credit.owing(Some(now))).await;
         }
+        let _settled = self.settle().await;
     }
 }
 
@@ -264,7 +273,7 @@ impl Inner {
     /// Puts all questions to Redis at once, tells it what is owed, and notes its answers. A debt that Redis has not heard of is kept.
     async fn exchange(&self, questions: Vec<Question<'_>>) -> Result<Vec<Reply>> {
         let mut call = SCRIPT.prepare_invoke();
-        let mut debts = Vec::with_capacity(questions.len());
+        let mut debts: Vec<u32> = Vec::with_capacity(questions.len());
         for question in &questions {
             let owed = question.account.as_ref().map_or(0, Account::debt);
             debts.push(owed);
@@ -278,8 +287,8 @@ impl Inner {
             credit: &self.credit,
             accounts: questions
                 .iter()
-                .zip(debts)
-                .filter_map(|(question, owed)| Some((question.account.clone()?, owed)))
+                .zip(&debts)
+                .filter_map(|(question, owed)| Some((question.account.clone()?, *owed)))
                 .collect(),
         };
         let numbers: Vec<i64> = self
@@ -293,9 +302,9 @@ impl Inner {
         }
         unsettled.done();
         let (replies, now) = (read_replies(&numbers), self.cache.clock().instant());
-        for (question, reply) in questions.iter().zip(&replies) {
+        for ((question, reply), owed) in questions.iter().zip(&replies).zip(debts) {
             if let Some(account) = &question.account {
-                account.settle(reply.reset, now);
+                account.settle(reply.reset, owed, now);
             }
         }
         Ok(replies)

@@ -5,7 +5,6 @@
 #![warn(missing_docs)]
 
 pub mod admin;
-pub mod background;
 mod command;
 mod fault;
 mod health;
@@ -23,7 +22,7 @@ pub use metrics::{LATENCY_BUCKETS_S, Metrics};
 pub use process::{DRAIN_MAX, Process, ProcessSettings, run};
 pub use settings::{Profile, Reader};
 pub use shutdown::Shutdown;
-pub use tasks::Tasks;
+pub use tasks::{Tasks, share_of_cores};
 
 /// A message is many small pieces that live for a millisecond. glibc's allocator took a seventh of the processor time of a list; this one
 /// takes half of that, and as much memory.

@@ -66,28 +66,20 @@ pub fn start(configs: Configs, settings: &Settings, public: TcpListener, process
     part(process, "auth", |p| {
         auth::run(auth.clone(), endpoint("auth"), p)
     });
+    part(process, "auth-worker", |p| auth::run_worker(auth, p));
     part(process, "tenant", |p| {
         tenant::run(tenant.clone(), endpoint("tenant"), p)
     });
+    part(process, "tenant-worker", |p| tenant::run_worker(tenant, p));
     part(process, "niche", |p| {
         niche::run(niche.clone(), endpoint("niche"), p)
     });
+    part(process, "niche-worker", |p| niche::run_worker(niche, p));
     part(process, "search", |p| {
         search::run(search.clone(), endpoint("search"), p)
     });
+    part(process, "search-worker", |p| search::run_worker(search, p));
     part(process, "gateway", |p| gateway::run(gateway, public, p));
-    // A cluster gives workers machines of their own; here they leave the cores to whoever is waited for.
-    let own = process.clone();
-    let begun = runtime::background::begin(process, "workers", move || {
-        part(&own, "auth-worker", |p| auth::run_worker(auth, p));
-        part(&own, "tenant-worker", |p| tenant::run_worker(tenant, p));
-        part(&own, "niche-worker", |p| niche::run_worker(niche, p));
-        part(&own, "search-worker", |p| search::run_worker(search, p));
-    });
-    if let Err(error) = begun {
-        tracing::error!("the threads of the workers cannot start: {error}");
-        process.shutdown.begin();
-    }
 }
 
 fn part<F>(process: &Process, name: &'static str, run: impl FnOnce(Process) -> F)

@@ -29,7 +29,7 @@ use crate::limits::{self, Limits};
 use crate::pages::Pages;
 use crate::problem::{self, About};
 use crate::routes::{Answer, Found, Method, Verb, table};
-use crate::seats::Seats;
+use crate::seats::{OVERLOADED, Seats};
 use crate::spans;
 use crate::upstream::Upstreams;
 
@@ -285,7 +285,9 @@ impl Worker {
             None => line!(info, "request",),
             Some(error) => {
                 let code = error.error_code();
-                if status.is_server_error() {
+                if error.reason() == OVERLOADED && !story.findings.asked {
+                    line!(debug, "request refused", reason = error.reason(),);
+                } else if status.is_server_error() {
                     line!(
                         error,
                         "request failed",

@@ -106,7 +106,12 @@ pub async fn run(
     };
     tracing::info!(address = %listener.local_addr().context("the public port")?, "gateway listens");
     shared.process.health.started();
-    server::serve(Arc::new(shared), links, listener).await
+    let shared = Arc::new(shared);
+    let told = Arc::clone(&shared);
+    shared.process.tasks.spawn("gateway.seats", async move {
+        told.seats.keep_telling(&told.process.shutdown).await;
+    });
+    server::serve(shared, links, listener).await
 }
 
 /// The cache of callers: how often it spared auth a question.

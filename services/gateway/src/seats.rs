@@ -4,14 +4,19 @@
 //! A refusal before anything else is done costs a fraction of a request, so what was admitted stays fast. Counted by service, so that
 //! one that hangs does not fill the seats of the others.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use kernel::{Error, ErrorCode, Result};
+use runtime::Shutdown;
 
 /// Requests under way to one service and through one gateway. Reads take half a millisecond, so this many are far more than can be worked on,
 /// and the last of them still waits for less than a tenth of a second.
 pub const SEATS: usize = 256;
+/// What a refusal for want of a seat is called.
+pub const OVERLOADED: &str = "service.overloaded";
+/// How often refusals are told, all of them in one line: a line for each would cost more than the refusal.
+const TOLD_EVERY: Duration = Duration::from_secs(1);
 /// When to come back; the queue in front of the seats is gone much sooner.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -19,6 +24,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub struct Seats {
     max: usize,
     taken: Vec<(&'static str, AtomicUsize)>,
+    refused: AtomicU64,
 }
 
 /// Taken while a request is under way.
@@ -31,6 +37,7 @@ impl Seats {
         Self {
             max,
             taken: taken.collect(),
+            refused: AtomicU64::new(0),
         }
     }
 
@@ -44,12 +51,31 @@ impl Seats {
         if taken.fetch_add(1, Ordering::Relaxed) < self.max {
             return Ok(Some(seat));
         }
+        self.refused.fetch_add(1, Ordering::Relaxed);
         Err(Error::new(
             ErrorCode::ServiceUnavailable,
-            "service.overloaded",
+            OVERLOADED,
             "too many requests at once; try again shortly",
         )
         .with_retry_after(PAUSE))
+    }
+
+    /// How many were refused since the last call.
+    fn refused(&self) -> u64 {
+        self.refused.swap(0, Ordering::Relaxed)
+    }
+
+    /// Tells of refusals until shutdown.
+    pub async fn keep_telling(&self, shutdown: &Shutdown) {
+        while shutdown.or(tokio::time::sleep(TOLD_EVERY)).await.is_some() {
+            let refused = self.refused();
+            if refused > 0 {
+                tracing::warn!(
+                    requests = refused,
+                    "more requests than can be worked on: refused {refused} in the last second"
+                );
+            }
+        }
     }
 }
 
@@ -69,7 +95,8 @@ mod tests {
         let first = seats.take("niche").unwrap();
         let second = seats.take("niche").unwrap();
         let refused = seats.take("niche").err().unwrap();
-        assert_eq!(refused.reason(), "service.overloaded");
+        assert_eq!(refused.reason(), OVERLOADED);
+        assert_eq!((seats.refused(), seats.refused()), (1, 0));
         assert_eq!(refused.retry_after(), Some(PAUSE));
         assert!(seats.take("search").is_ok());
         drop(first);

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use events::{Ladder, Queue};
-use runtime::background::share_of_cores;
+use runtime::share_of_cores;
 
 /// Imports that wait for a worker: each keeps a core and a connection busy, so no more at a time than half of the cores, and two at most.
 pub fn imports_queue() -> Queue {

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use events::{Ladder, Queue};
-use runtime::background::share_of_cores;
+use runtime::share_of_cores;
 
 /// Records that changed: each event keeps the database busy with the words of up to 500 records, so no more at a time than half of the cores,
 /// and four at most.
