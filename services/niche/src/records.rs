@@ -22,6 +22,7 @@ pub use batch::{BatchOutcome, Target, preview_batch, write_batch};
 pub use create::create_record;
 pub use documents::batch_get_search_documents;
 pub use facets::FacetFilter;
+pub use stored::FIND;
 use stored::Stored;
 
 /// A record.

@@ -42,14 +42,16 @@ impl Stored {
     }
 }
 
+/// How one record is read: id, niche, entity, tenant.
+pub const FIND: &str = "select id, niche, entity, data, version, created_at, updated_at from niche.records where id = $1 and niche = $2 and entity = $3 and tenant_id = $4";
+
 /// Reads one record, in one round trip.
 pub(super) async fn find(
     app: &App,
     ctx: &RequestContext,
     place: Place<'_>,
 ) -> Result<Option<Stored>> {
-    let sql = "select id, niche, entity, data, version, created_at, updated_at from niche.records where id = $1 and niche = $2 and entity = $3 and tenant_id = $4";
-    let read = app.db.read(ctx, sql).bind(place.id);
+    let read = app.db.read(ctx, FIND).bind(place.id);
     let read = read.bind(place.niche.to_owned());
     let read = read.bind(place.entity.to_owned());
     read.bind(ctx.require_tenant()?.uuid()).optional().await

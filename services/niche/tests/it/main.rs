@@ -11,6 +11,7 @@ mod kit_properties;
 mod kits;
 mod listing;
 mod niches;
+mod plans;
 mod records;
 mod search_documents;
 mod tenancy;
