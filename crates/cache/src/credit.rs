@@ -23,6 +23,8 @@ const IDLE_MAX: Duration = Duration::from_secs(120);
 
 /// What a process knows of a bucket.
 struct Picture {
+    /// Whether Redis has said anything of the bucket; until then there is no credit.
+    is_known: bool,
     /// When the bucket is full again, with everything taken here counted.
     full_at: Instant,
     /// Permits taken here of which Redis does not know yet.
@@ -72,6 +74,9 @@ impl Credit {
     pub(crate) fn take(&self, key: &str, rate: Rate, limit: u32, now: Instant) -> Option<Reply> {
         let found = self.pictures.get(key)?;
         let mut picture = lock(&found);
+        if !picture.is_known {
+            return None;
+        }
         let full_at = picture.full_at.max(now);
         let left = rate.left(micros(full_at - now));
         if picture.owed + picture.told >= limit.min(left / (2 * self.replicas)) {
@@ -118,6 +123,7 @@ impl Credit {
     pub(crate) fn account(&self, key: &str, rate: Rate, now: Instant) -> Account {
         let fresh = || {
             Arc::new(Mutex::new(Picture {
+                is_known: false,
                 full_at: now,
                 owed: 0,
                 owed_since: now,
@@ -182,6 +188,7 @@ impl Account {
     /// Notes what Redis has said when it was told of `owed`. What it has not heard of yet counts on top.
     pub(crate) fn settle(&self, reset: i64, owed: u32, now: Instant) {
         let mut picture = lock(&self.picture);
+        picture.is_known = true;
         picture.told -= owed;
         let taken = i64::from(picture.owed + picture.told);
         let taken = self.rate.step.saturating_mul(taken);
@@ -218,8 +225,12 @@ mod tests {
 
     #[test]
     fn a_bucket_that_nobody_has_asked_for_gives_no_credit() {
-        let now = kernel::Clock::system().instant();
-        assert_eq!(taken(&Credit::new(1), now), 0);
+        let (credit, now) = (Credit::new(1), kernel::Clock::system().instant());
+        assert_eq!(taken(&credit, now), 0);
+        let account = credit.account("k", rate(), now);
+        assert_eq!(taken(&credit, now), 0, "redis has not answered yet");
+        account.settle(0, 0, now);
+        assert_eq!(taken(&credit, now), CREDIT);
     }
 
     #[test]
