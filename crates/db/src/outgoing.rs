@@ -110,7 +110,7 @@ impl Noted {
         let metadata = match &entry.metadata {
             Value::Null => None,
             facts => Some(
-                proto::json::value_to_struct(facts)
+                proto::Document::from_value(facts)
                     .map_err(|e| kernel::Error::internal(e.to_string()))?,
             ),
         };

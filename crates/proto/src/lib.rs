@@ -2,13 +2,14 @@
 //!
 //! `src/gen` is written by `cargo xtask proto` from the `.proto` files and committed. The modules beside it read the generated tables:
 //! [`policy`] (who may call a method), [`event`] (what a message is called on the bus), [`pii`] (which fields are personal data),
-//! [`rules`] (what a request must satisfy), [`json`] (the public form of a message), [`shape`] and [`wire`] (what transcoding works with).
+//! [`rules`] (what a request must satisfy), [`json`] (the public form of a message), [`Document`] (free-form data within one), [`shape`] and [`wire`] (what transcoding works with).
 #![warn(missing_docs)]
 
 use std::sync::OnceLock;
 
 use prost_reflect::{DescriptorPool, MessageDescriptor};
 
+mod document;
 pub mod event;
 pub mod json;
 pub mod pii;
@@ -30,6 +31,7 @@ pub mod wire;
 #[rustfmt::skip]
 mod generated;
 
+pub use document::Document;
 pub use event::Event;
 pub use generated::*;
 pub use prost_protovalidate::Validate;

@@ -76,27 +76,29 @@ pub enum Raw<'a> {
     Bytes(&'a [u8]),
 }
 
-/// Walks over the fields of a message. Ends early on bytes that are no protobuf, which our own services never send.
+/// Walks over the fields of a message. Ends early on bytes that are no protobuf, which our own services never send; these are then what is left.
 pub struct Fields<'a>(pub &'a [u8]);
 
 impl<'a> Iterator for Fields<'a> {
     type Item = (u32, Raw<'a>);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let key = take_varint(&mut self.0)?;
+        let mut rest = self.0;
+        let key = take_varint(&mut rest)?;
         let number = u32::try_from(key >> 3).ok()?;
         let raw = match (key & 7) as u8 {
-            VARINT => Raw::Number(take_varint(&mut self.0)?),
-            FIXED64 => Raw::Number(u64::from_le_bytes(take(&mut self.0, 8)?.try_into().ok()?)),
+            VARINT => Raw::Number(take_varint(&mut rest)?),
+            FIXED64 => Raw::Number(u64::from_le_bytes(take(&mut rest, 8)?.try_into().ok()?)),
             FIXED32 => Raw::Number(u64::from(u32::from_le_bytes(
-                take(&mut self.0, 4)?.try_into().ok()?,
+                take(&mut rest, 4)?.try_into().ok()?,
             ))),
             BYTES => {
-                let length = usize::try_from(take_varint(&mut self.0)?).ok()?;
-                Raw::Bytes(take(&mut self.0, length)?)
+                let length = usize::try_from(take_varint(&mut rest)?).ok()?;
+                Raw::Bytes(take(&mut rest, length)?)
             }
             _ => return None,
         };
+        self.0 = rest;
         Some((number, raw))
     }
 }
@@ -141,7 +143,11 @@ mod tests {
 
     #[test]
     fn broken_bytes_end_the_walk() {
-        assert_eq!(Fields(&[0x0a, 0x05, 1]).next(), None);
+        for bytes in [&[0x0a, 0x05, 1][..], &[0x08], &[0x0f]] {
+            let mut fields = Fields(bytes);
+            assert_eq!(fields.next(), None);
+            assert_eq!(fields.0, bytes, "what is broken is left");
+        }
         assert_eq!(Fields(&[0xff; 12]).next(), None);
         assert_eq!(unzigzag(zigzag(-5)), -5);
     }

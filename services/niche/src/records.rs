@@ -99,7 +99,7 @@ pub async fn update_record(
     let patch = input
         .data
         .as_ref()
-        .map(proto::json::struct_to_value)
+        .map(proto::Document::to_value)
         .unwrap_or_else(|| json!({}));
     let mut after = before.clone();
     merge::apply(&mut after.data, &patch);
@@ -218,7 +218,7 @@ async fn list_at_once(
 
 /// A record as clients see it.
 pub fn to_proto(record: &Record) -> Result<pb::Record> {
-    let data = proto::json::value_to_struct(&record.data)
+    let data = proto::Document::from_value(&record.data)
         .map_err(|e| Error::internal(e).context("while encoding a record"))?;
     Ok(pb::Record {
         id: record.id.to_string(),

@@ -92,7 +92,7 @@ fn parse_entry(id: Uuid, created_at: DateTime<Utc>, entry: AuditRecorded) -> Res
     let metadata = entry
         .metadata
         .as_ref()
-        .map(proto::json::struct_to_value)
+        .map(proto::Document::to_value)
         .unwrap_or_else(|| Value::Object(Default::default()));
     if metadata.to_string().len() > METADATA_BYTES_MAX {
         return Err(Error::precondition(

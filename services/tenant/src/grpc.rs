@@ -209,7 +209,7 @@ fn audit_log_to_proto(entry: AuditLog) -> Result<pb::AuditLog> {
         action: entry.action,
         entity_type: entry.entity_type,
         entity_id: entry.entity_id,
-        metadata: Some(proto::json::value_to_struct(&entry.metadata).map_err(Error::internal)?),
+        metadata: Some(proto::Document::from_value(&entry.metadata).map_err(Error::internal)?),
         request_id: entry.request_id,
         trace_id: entry.trace_id,
         ip: entry.ip,

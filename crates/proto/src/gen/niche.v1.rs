@@ -1178,7 +1178,7 @@ pub struct Entity {
     pub name: ::core::option::Option<LocalizedText>,
     /// The form as JSON Schema (draft 2020-12); labels and help stand in `x-label` and `x-help`.
     #[prost(message, optional, tag = "3")]
-    pub schema: ::core::option::Option<::prost_types::Struct>,
+    pub schema: ::core::option::Option<crate::Document>,
     #[prost(message, repeated, tag = "4")]
     pub facets: ::prost::alloc::vec::Vec<Facet>,
     #[prost(message, repeated, tag = "5")]
@@ -2388,7 +2388,7 @@ pub struct Record {
     pub entity: ::prost::alloc::string::String,
     /// The fields of the form.
     #[prost(message, optional, tag = "4")]
-    pub data: ::core::option::Option<::prost_types::Struct>,
+    pub data: ::core::option::Option<crate::Document>,
     /// Grows by one with every change.
     #[prost(int32, tag = "5")]
     pub version: i32,
@@ -2415,7 +2415,7 @@ pub struct CreateRecordRequest {
     pub entity: ::prost::alloc::string::String,
     /// The fields of the form. Example: `{"name": "redis", "section": "database"}`.
     #[prost(message, optional, tag = "3")]
-    pub data: ::core::option::Option<::prost_types::Struct>,
+    pub data: ::core::option::Option<crate::Document>,
 }
 impl ::prost::Name for CreateRecordRequest {
     const NAME: &'static str = "CreateRecordRequest";
@@ -2534,7 +2534,7 @@ pub struct UpdateRecordRequest {
     pub record_id: ::prost::alloc::string::String,
     /// The members to change; null removes one.
     #[prost(message, optional, tag = "4")]
-    pub data: ::core::option::Option<::prost_types::Struct>,
+    pub data: ::core::option::Option<crate::Document>,
     /// The version that the change is based on; `If-Match` says the same.
     #[prost(int32, optional, tag = "5")]
     pub version: ::core::option::Option<i32>,

@@ -362,7 +362,7 @@ pub struct AuditLog {
     #[prost(string, tag = "6")]
     pub entity_id: ::prost::alloc::string::String,
     #[prost(message, optional, tag = "7")]
-    pub metadata: ::core::option::Option<::prost_types::Struct>,
+    pub metadata: ::core::option::Option<crate::Document>,
     #[prost(string, tag = "8")]
     pub request_id: ::prost::alloc::string::String,
     #[prost(string, tag = "9")]

@@ -248,7 +248,7 @@ pub struct AuditRecorded {
     #[prost(string, tag = "5")]
     pub entity_id: ::prost::alloc::string::String,
     #[prost(message, optional, tag = "6")]
-    pub metadata: ::core::option::Option<::prost_types::Struct>,
+    pub metadata: ::core::option::Option<crate::Document>,
     #[prost(string, tag = "7")]
     pub request_id: ::prost::alloc::string::String,
     #[prost(string, tag = "8")]

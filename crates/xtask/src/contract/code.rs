@@ -34,6 +34,8 @@ pub fn generate(compiled: &Compiled, surface: &Surface) -> Result<Content> {
     tonic_prost_build::configure()
         .out_dir(dir.path())
         .extern_path(".buf.validate", "::prost_protovalidate_types")
+        // Free-form data is mostly handed on, so it is not taken apart.
+        .extern_path(".google.protobuf.Struct", "crate::Document")
         // A part of an uploaded file is handed on without a copy.
         .bytes(".google.api.HttpBody.data")
         .include_file("mod.rs")

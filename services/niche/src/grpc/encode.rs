@@ -73,7 +73,7 @@ pub fn niche_config(effective: &Effective) -> Result<pb::NicheConfig> {
 }
 
 fn entity(kit: &Kit, key: &str, (form, origin): (&EntityForm, Origin)) -> Result<pb::Entity> {
-    let schema = proto::json::value_to_struct(&form.schema)
+    let schema = proto::Document::from_value(&form.schema)
         .map_err(|e| Error::internal(e).context("while encoding a form"))?;
     let facets = form.entity.facets.iter().map(|facet| pb::Facet {
         key: facet.key.clone(),

@@ -35,7 +35,7 @@ pub async fn create_record(
     let mut data = input
         .data
         .as_ref()
-        .map(proto::json::struct_to_value)
+        .map(proto::Document::to_value)
         .unwrap_or_else(|| json!({}));
     drop_nulls(&mut data);
     let record = fresh(app, input, data);

@@ -1,14 +1,9 @@
 //! Records on their way from the database to an answer: read into the message at once, without a JSON value in between.
 
-use std::collections::BTreeMap;
-use std::fmt;
-
 use chrono::{DateTime, Utc};
 use kernel::{Error, RequestContext, Result, SortOrder};
-use prost_types::value::Kind;
-use prost_types::{ListValue, Struct, Value};
+use proto::Document;
 use proto::niche::v1 as pb;
-use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use sqlx::types::Json;
 use uuid::Uuid;
 
@@ -22,7 +17,7 @@ pub(super) struct Stored {
     pub(super) id: Uuid,
     niche: String,
     entity: String,
-    data: Json<Data>,
+    data: Json<Document>,
     version: i32,
     pub(super) created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
@@ -34,7 +29,7 @@ impl Stored {
             id: self.id.to_string(),
             niche: self.niche,
             entity: self.entity,
-            data: Some(self.data.0.0),
+            data: Some(self.data.0),
             version: self.version,
             created_at: Some(time_to_proto(self.created_at)),
             updated_at: Some(time_to_proto(self.updated_at)),
@@ -70,7 +65,7 @@ struct Row {
     id: Option<Uuid>,
     niche: String,
     entity: String,
-    data: Option<Json<Data>>,
+    data: Option<Json<Document>>,
     version: i32,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
@@ -139,99 +134,4 @@ pub(super) async fn list(
         }
     });
     Ok(Listed { niche, rows })
-}
-
-/// The data of a record. It was checked when it was written, so what is here is an object, and not too deep.
-#[derive(Debug, PartialEq)]
-struct Data(Struct);
-
-impl<'de> Deserialize<'de> for Data {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match Member::deserialize(deserializer)?.0 {
-            Kind::StructValue(data) => Ok(Self(data)),
-            _ => Err(D::Error::custom("the data of a record is no object")),
-        }
-    }
-}
-
-/// A value within it.
-struct Member(Kind);
-
-impl<'de> Deserialize<'de> for Member {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(AnyKind).map(Self)
-    }
-}
-
-struct AnyKind;
-
-impl<'de> Visitor<'de> for AnyKind {
-    type Value = Kind;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON")
-    }
-
-    fn visit_unit<E>(self) -> Result<Kind, E> {
-        Ok(Kind::NullValue(0))
-    }
-
-    fn visit_bool<E>(self, flag: bool) -> Result<Kind, E> {
-        Ok(Kind::BoolValue(flag))
-    }
-
-    fn visit_f64<E>(self, number: f64) -> Result<Kind, E> {
-        Ok(Kind::NumberValue(number))
-    }
-
-    // Both are exact: integers beyond 2^53 are refused when a record is written.
-    fn visit_u64<E>(self, number: u64) -> Result<Kind, E> {
-        Ok(Kind::NumberValue(number as f64))
-    }
-
-    fn visit_i64<E>(self, number: i64) -> Result<Kind, E> {
-        Ok(Kind::NumberValue(number as f64))
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Kind, E> {
-        Ok(Kind::StringValue(text.to_owned()))
-    }
-
-    fn visit_string<E>(self, text: String) -> Result<Kind, E> {
-        Ok(Kind::StringValue(text))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Kind, A::Error> {
-        let mut values = Vec::new();
-        while let Some(Member(kind)) = items.next_element()? {
-            values.push(Value { kind: Some(kind) });
-        }
-        Ok(Kind::ListValue(ListValue { values }))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Kind, A::Error> {
-        let mut fields = BTreeMap::new();
-        while let Some((key, Member(kind))) = members.next_entry()? {
-            fields.insert(key, Value { kind: Some(kind) });
-        }
-        Ok(Kind::StructValue(Struct { fields }))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn data_becomes_the_message_that_the_slow_way_makes() {
-        let data = json!({
-            "text": "ação \"x\"", "whole": 3, "negative": -7, "real": 0.25, "large": 9_007_199_254_740_992_u64,
-            "yes": true, "none": null, "list": [1, "a", [], {}], "nested": {"a": {"b": [null, false]}},
-        });
-        let read: Data = serde_json::from_str(&data.to_string()).unwrap();
-        assert_eq!(read.0, proto::json::value_to_struct(&data).unwrap());
-        assert!(serde_json::from_str::<Data>("[1]").is_err());
-    }
 }

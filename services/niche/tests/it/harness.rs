@@ -254,7 +254,7 @@ impl Person {
     /// Creates a record of an entity such as `software-catalog/packages`.
     pub async fn create(&self, entity: &str, data: Value) -> Result<pb::Record> {
         let (niche, entity) = split(entity);
-        let data = Some(proto::json::value_to_struct(&data).unwrap());
+        let data = Some(proto::Document::from_value(&data).unwrap());
         let answer = self
             .records()
             .create_record(self.request(pb::CreateRecordRequest {
@@ -295,7 +295,7 @@ impl Person {
         (version, data): (Option<i32>, Value),
     ) -> Result<pb::Record> {
         let (niche, entity) = split(entity);
-        let data = Some(proto::json::value_to_struct(&data).unwrap());
+        let data = Some(proto::Document::from_value(&data).unwrap());
         let message = pb::UpdateRecordRequest {
             niche,
             entity,
@@ -362,7 +362,7 @@ fn split(entity: &str) -> (String, String) {
 }
 
 pub fn data(record: &pb::Record) -> Value {
-    proto::json::struct_to_value(record.data.as_ref().unwrap())
+    record.data.as_ref().unwrap().to_value()
 }
 
 pub fn name(record: &pb::Record) -> String {

@@ -30,7 +30,7 @@ async fn a_kit_shows_its_form_facets_and_mappings() {
     let kit = ann.kit(CATALOG, "").await.unwrap();
     assert_eq!(kit, ann.kit(CATALOG, "1.0.0").await.unwrap());
     let packages = &kit.entities[0];
-    let form = proto::json::struct_to_value(packages.schema.as_ref().unwrap());
+    let form = packages.schema.as_ref().unwrap().to_value();
     assert_eq!(form["additionalProperties"], json!(false));
     assert_eq!(
         form["properties"]["priority"]["enum"],

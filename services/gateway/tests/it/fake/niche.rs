@@ -10,11 +10,12 @@ use proto::niche::v1::import_service_server::ImportService;
 use proto::niche::v1::record_service_server::RecordService;
 use proto::niche::v1::*;
 use rpc::{client_stream, server_stream, unary};
+use serde_json::json;
 use tonic::{Request, Status, Streaming};
 
 use super::{Answer, BROKEN, Boxed, Own, RECORD, SHORT, SILENT, stamp};
 
-fn record(data: Option<prost_types::Struct>, version: i32) -> Record {
+fn record(data: Option<proto::Document>, version: i32) -> Record {
     let time = stamp(chrono::DateTime::from_timestamp(1_780_000_000, 0).unwrap());
     Record {
         id: RECORD.into(),
@@ -27,22 +28,13 @@ fn record(data: Option<prost_types::Struct>, version: i32) -> Record {
     }
 }
 
-fn text(text: impl Into<String>) -> prost_types::Value {
-    prost_types::Value {
-        kind: Some(prost_types::value::Kind::StringValue(text.into())),
-    }
-}
-
 /// Fails or stalls as the record asks: `{"fail": "conflict"}`.
-async fn misbehave(data: &Option<prost_types::Struct>) -> kernel::Result<()> {
-    let wish = data
-        .as_ref()
-        .and_then(|data| data.fields.get("fail"))
-        .and_then(|value| value.kind.as_ref());
-    let Some(prost_types::value::Kind::StringValue(wish)) = wish else {
+async fn misbehave(data: &Option<proto::Document>) -> kernel::Result<()> {
+    let data = data.as_ref().map(proto::Document::to_value);
+    let Some(wish) = data.as_ref().and_then(|data| data["fail"].as_str()) else {
         return Ok(());
     };
-    match wish.as_str() {
+    match wish {
         "slow" => {
             // sleeps because a service that outlasts every deadline is what the test asks for
             tokio::time::sleep(Duration::from_secs(30)).await;
@@ -97,13 +89,8 @@ impl RecordService for Own {
                 message.cursor,
                 message.created_at_from.map(|t| (t.seconds, t.nanos))
             );
-            let data = prost_types::Struct {
-                fields: [
-                    ("told".to_owned(), text(told)),
-                    ("filler".to_owned(), text("x".repeat(40))),
-                ]
-                .into(),
-            };
+            let data = json!({"told": told, "filler": "x".repeat(40)});
+            let data = proto::Document::from_value(&data).unwrap();
             let rows = vec![record(Some(data), 1); usize::try_from(message.limit).unwrap()];
             let meta = proto::tenantry::api::v1::PageMeta {
                 next_cursor: None,
@@ -141,11 +128,14 @@ impl RecordService for Own {
         let fake = Arc::clone(&self.0);
         unary(request, |ctx, message| async move {
             fake.note(&ctx);
-            let mut data = message.data.unwrap_or_default();
-            data.fields.insert(
-                "mask".to_owned(),
-                text(message.update_mask.unwrap_or_default().paths.join(",")),
-            );
+            let mut data = message.data.unwrap_or_default().to_value();
+            data["mask"] = message
+                .update_mask
+                .unwrap_or_default()
+                .paths
+                .join(",")
+                .into();
+            let data = proto::Document::from_value(&data).unwrap();
             Ok(UpdateRecordResponse {
                 data: Some(record(Some(data), message.version.unwrap_or(0) + 1)),
             })
