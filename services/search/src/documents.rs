@@ -1,4 +1,4 @@
-//! The index: documents, their passages and their embeddings, kept in step with the records.
+//! The index: documents and their passages, kept in step with the records. Their vectors follow, see `vectors.rs`.
 
 pub mod store;
 
@@ -9,7 +9,6 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::App;
-use crate::embedder::TEXTS_PER_CALL_MAX;
 use crate::passages;
 
 /// Documents in one event about pending embeddings: their ids stay far below the 64 KiB of a message.
@@ -26,15 +25,6 @@ pub struct Document {
     pub record_version: i32,
     pub content_hash: Vec<u8>,
     pub passages: Vec<String>,
-}
-
-/// A passage that waits for its embedding.
-#[derive(Clone, Debug)]
-pub struct PendingPassage {
-    pub document_id: Uuid,
-    pub ordinal: i16,
-    pub content: String,
-    pub content_hash: Vec<u8>,
 }
 
 /// How far the index of a tenant is.
@@ -64,7 +54,16 @@ pub async fn index_records(app: &App, ctx: &RequestContext, record_ids: &[Uuid])
         .filter(|doc| hashes.get(&doc.id) != Some(&doc.content_hash))
         .collect();
     store::upsert_documents(&mut tx, &changed, app.clock.now()).await?;
-    store::replace_chunks(&mut tx, &changed).await?;
+    store::upsert_chunks(&mut tx, &changed).await?;
+    // Most documents are new: nothing of them is left from before.
+    let known: Vec<&Document> = changed
+        .iter()
+        .filter(|doc| hashes.contains_key(&doc.id))
+        .collect();
+    if !known.is_empty() {
+        store::delete_surplus_chunks(&mut tx, &known).await?;
+        store::refresh_filters(&mut tx, &known).await?;
+    }
     for part in changed.chunks(DOCUMENTS_PER_EVENT) {
         let event = DocumentsIndexed {
             document_ids: part.iter().map(|doc| doc.id.to_string()).collect(),
@@ -72,28 +71,6 @@ pub async fn index_records(app: &App, ctx: &RequestContext, record_ids: &[Uuid])
         tx.emit(part[0].id, &event)?;
     }
     tx.commit().await
-}
-
-/// Embeds the passages of these documents that have no embedding of the present model and content.
-///
-/// Idempotent by content hash: a passage that has changed meanwhile is left to its own event.
-pub async fn embed_documents(app: &App, ctx: &RequestContext, document_ids: &[Uuid]) -> Result<()> {
-    let model = app.embedder.model();
-    let mut tx = app.db.tenant(ctx).await?;
-    let pending = store::list_pending(&mut tx, document_ids, model).await?;
-    tx.commit().await?;
-    for part in pending.chunks(TEXTS_PER_CALL_MAX) {
-        let texts: Vec<&str> = part
-            .iter()
-            .map(|passage| passage.content.as_str())
-            .collect();
-        // No transaction is open while the embedder works: it may take seconds.
-        let vectors = app.embedder.embed(&texts).await?;
-        let mut tx = app.db.tenant(ctx).await?;
-        store::upsert_embeddings(&mut tx, part, &vectors, (model, app.clock.now())).await?;
-        tx.commit().await?;
-    }
-    Ok(())
 }
 
 /// Counts what is indexed and what waits.

@@ -1,6 +1,6 @@
 //! Finds records by words and by likeness.
 //!
-//! `documents.rs` keeps the index in step with the records, driven by `worker.rs`; `query.rs` searches it. Both ways into the
+//! `documents.rs` keeps the index in step with the records, driven by `worker.rs`; `vectors.rs` decides which vectors are walked; `query.rs` searches. Both ways into the
 //! database are worth knowing: the index is written under row-level security like everything else, and searched through
 //! `search.hybrid`, whose migration says why.
 
@@ -12,6 +12,7 @@ pub mod grpc;
 pub mod lexical;
 pub mod passages;
 pub mod query;
+pub mod vectors;
 mod worker;
 
 use anyhow::Context as _;
@@ -36,7 +37,9 @@ pub struct App {
     pub niche: RecordServiceClient<rpc::Channel>,
     pub niche_peer: rpc::Peer,
     pub embedder: Embedder,
-    pub sizes: query::Sizes,
+    pub walked: query::Walked,
+    pub walk: vectors::Walk,
+    pub looked: vectors::Looked,
     pub clock: Clock,
 }
 
@@ -73,7 +76,9 @@ impl App {
                 .max_decoding_message_size(MESSAGE_BYTES_MAX),
             niche_peer,
             embedder,
-            sizes: query::sizes(),
+            walked: query::walked(),
+            walk: vectors::Walk::default(),
+            looked: vectors::looked(),
             clock: process.clock.clone(),
         })
     }

@@ -11,20 +11,20 @@ use serde_json::Value;
 
 use crate::App;
 use crate::passages;
+use crate::vectors::store as vectors;
 
-/// Up to here all vectors of a tenant are compared: recall 1 at a price of about 20 ms. Above, the vector index is walked.
-pub const EXACT_ROWS_MAX: i64 = 20_000;
-/// How long the number of a tenant's vectors is believed; it decides between exact and walked only.
-const SIZE_LIFETIME: Duration = Duration::from_secs(30);
+/// How long it is believed that a tenant has vectors in the index, or none. Believed too long, searches are right all the same: the one way
+/// compares all vectors, the other those that are not in the index.
+const WALKED_LIFETIME: Duration = Duration::from_secs(30);
 
-/// The remembered sizes of tenants.
-pub type Sizes = moka::future::Cache<TenantId, i64>;
+/// Which tenants have vectors in the index that is walked.
+pub type Walked = moka::future::Cache<TenantId, bool>;
 
-/// An empty memory of sizes.
-pub fn sizes() -> Sizes {
+/// Knows nothing yet.
+pub fn walked() -> Walked {
     moka::future::Cache::builder()
         .max_capacity(100_000)
-        .time_to_live(SIZE_LIFETIME)
+        .time_to_live(WALKED_LIFETIME)
         .build()
 }
 
@@ -74,8 +74,8 @@ pub async fn search(
     };
     let vector_mode = match &vector {
         None => "none",
-        Some(_) if tenant_size(app, ctx).await? <= EXACT_ROWS_MAX => "exact",
-        Some(_) => "hnsw",
+        Some(_) if has_walked(app, ctx).await? => "hnsw",
+        Some(_) => "exact",
     };
     let plan = Plan {
         query: &query,
@@ -119,15 +119,15 @@ async fn embed_query(app: &App, query: &str) -> (Option<Vec<f32>>, bool) {
     }
 }
 
-async fn tenant_size(app: &App, ctx: &RequestContext) -> Result<i64> {
+async fn has_walked(app: &App, ctx: &RequestContext) -> Result<bool> {
     let tenant_id = ctx.require_tenant()?;
-    let size = app.sizes.try_get_with(tenant_id, async {
+    let has = app.walked.try_get_with(tenant_id, async {
         let mut tx = app.db.tenant(ctx).await?;
-        let size = store::count_embeddings(&mut tx, EXACT_ROWS_MAX + 1).await?;
+        let has = vectors::has_walked(&mut tx).await?;
         tx.commit().await?;
-        Ok::<_, kernel::Error>(size)
+        Ok::<_, kernel::Error>(has)
     });
-    size.await.map_err(told_to_all)
+    has.await.map_err(told_to_all)
 }
 
 /// A failure that several searches waited for at once: each of them gets it as what it is, not as a fault of ours.

@@ -7,7 +7,7 @@ use proto::niche::v1::{RecordCreated, RecordDeleted, RecordUpdated, RecordsImpor
 use proto::search::v1::DocumentsIndexed;
 use uuid::Uuid;
 
-use crate::{App, documents};
+use crate::{App, documents, vectors};
 
 /// Records in one look-up, which is what niche answers at most.
 const RECORDS_PER_LOOKUP: usize = 500;
@@ -29,7 +29,7 @@ pub async fn records_changed(app: App, delivery: Delivery) -> Result<()> {
 /// Embeds what was indexed.
 pub async fn documents_indexed(app: App, delivery: Delivery) -> Result<()> {
     let ids = delivery.payload::<DocumentsIndexed>()?.document_ids;
-    documents::embed_documents(&app, &delivery.ctx, &parse(&ids)?).await
+    vectors::embed_documents(&app, &delivery.ctx, &parse(&ids)?).await
 }
 
 fn parse(ids: &[String]) -> Result<Vec<Uuid>> {

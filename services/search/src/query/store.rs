@@ -39,14 +39,3 @@ pub async fn list_found(tx: &mut Tx, plan: &Plan<'_>) -> Result<Vec<Found>> {
     .await
     .map_err(db::classify)
 }
-
-/// Counts a tenant's vectors, but no further than `most`.
-pub async fn count_embeddings(tx: &mut Tx, most: i64) -> Result<i64> {
-    sqlx::query_scalar!(
-        r#"select count(*) as "count!" from (select 1 as one from search.embeddings limit $1) s"#,
-        most,
-    )
-    .fetch_one(tx.conn())
-    .await
-    .map_err(db::classify)
-}

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kernel::ErrorCode;
-use search::{EmbedderConfig, documents};
+use search::{EmbedderConfig, documents, vectors};
 use testkit::TENANT_A;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -93,7 +93,7 @@ async fn with_a_broken_embedder_words_still_find_and_the_rest_waits() {
         documents::index_records(&service.app, &worker_of(TENANT_A), &[id])
             .await
             .unwrap();
-        let error = documents::embed_documents(&service.app, &worker_of(TENANT_A), &[id])
+        let error = vectors::embed_documents(&service.app, &worker_of(TENANT_A), &[id])
             .await
             .unwrap_err();
         assert_eq!(

@@ -10,7 +10,7 @@ use proto::search::v1 as pb;
 use proto::search::v1::search_service_client::SearchServiceClient;
 use runtime::settings::Profile;
 use runtime::{Process, Reader};
-use search::{App, Config, EmbedderConfig, documents};
+use search::{App, Config, EmbedderConfig, documents, vectors};
 use testkit::{ANN, TestDb};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
@@ -65,7 +65,7 @@ impl Service {
         documents::index_records(&self.app, &ctx, ids)
             .await
             .unwrap();
-        documents::embed_documents(&self.app, &ctx, ids)
+        vectors::embed_documents(&self.app, &ctx, ids)
             .await
             .unwrap();
     }

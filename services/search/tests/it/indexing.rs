@@ -1,6 +1,6 @@
 //! The index follows the records.
 
-use search::documents;
+use search::{documents, vectors};
 use testkit::TENANT_A;
 
 use crate::harness::{Service, only, query, worker_of};
@@ -151,7 +151,7 @@ async fn documents_are_found_by_words_before_they_have_embeddings() {
     let status = service.status(TENANT_A).await;
     assert_eq!((status.documents, status.pending_embeddings), (1, 1));
     assert_eq!(service.titles(TENANT_A, query("video")).await, ["mpv"]);
-    documents::embed_documents(&service.app, &worker_of(TENANT_A), &[id])
+    vectors::embed_documents(&service.app, &worker_of(TENANT_A), &[id])
         .await
         .unwrap();
     assert_eq!(service.status(TENANT_A).await.pending_embeddings, 0);
@@ -204,10 +204,7 @@ async fn a_passage_that_vanishes_while_its_vector_is_made_is_left_out() {
         sqlx::raw_sql("commit").execute(&mut remover).await.unwrap();
     };
     let ids = [id];
-    let (embedded, ()) = tokio::join!(
-        documents::embed_documents(&service.app, &ctx, &ids),
-        removal
-    );
+    let (embedded, ()) = tokio::join!(vectors::embed_documents(&service.app, &ctx, &ids), removal);
     embedded.expect("nothing to write is no failure");
 }
 

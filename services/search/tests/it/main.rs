@@ -6,3 +6,4 @@ mod harness;
 mod indexing;
 mod quality;
 mod tenancy;
+mod walk;

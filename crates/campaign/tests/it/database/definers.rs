@@ -165,12 +165,19 @@ async fn search_answers_rows_of_the_transactions_tenant_alone() {
     let mut filled = Filled::new().await;
     let mut session = filled.database.role("search_app").await;
     let vector = "array_fill(1::real, array[384])";
-    for (keyword, mode) in [
-        (true, "none"),
-        (false, "exact"),
-        (false, "hnsw"),
-        (true, "exact"),
+    for (keyword, mode, walked) in [
+        (true, "none", false),
+        (false, "exact", false),
+        (false, "hnsw", false),
+        (false, "hnsw", true),
+        (true, "exact", true),
     ] {
+        // Whether their vectors are in the index or not, and whatever is asked for.
+        sqlx::query("update search.embeddings set walked = $1")
+            .bind(walked)
+            .execute(&mut filled.admin)
+            .await
+            .unwrap();
         let call = |filters: &str| {
             format!(
                 "search.hybrid('shared word', {vector}, '', '', '{filters}', {keyword}, '{mode}', 'model', 100)"
