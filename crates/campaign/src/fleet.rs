@@ -23,6 +23,7 @@ use stack::demo::{Client, Resident, Walk};
 use tempfile::TempDir;
 use testkit::{Proxy, TestDb};
 
+use crate::embedder::FakeEmbedder;
 use crate::ports::Port;
 pub use balancer::Balancer;
 pub use build::Build;
@@ -98,6 +99,7 @@ pub struct Fleet {
     pub amqp: events::Config,
     members: BTreeMap<String, Member>,
     _store: Port,
+    _embedder: FakeEmbedder,
     /// Balancers and the object store live in this process.
     own: Process,
     folder: TempDir,
@@ -144,6 +146,7 @@ impl Fleet {
             amqp: ground.amqp,
             members,
             _store: ground.store,
+            _embedder: ground.embedder,
             own,
             folder,
         };

@@ -7,6 +7,7 @@
     reason = "a test uses this crate, and in a test a panic is the report"
 )]
 
+mod embedder;
 mod extent;
 mod fleet;
 mod gates;
@@ -16,6 +17,7 @@ mod ports;
 mod private;
 pub mod reckoning;
 
+pub use embedder::{FakeEmbedder, Mood};
 pub use extent::Extent;
 pub use fleet::{Balancer, Build, Fleet, FleetPlan};
 pub use gates::Gates;

@@ -63,7 +63,8 @@ pub struct RecordFilter {
 pub async fn get_record(app: &App, ctx: &RequestContext, place: Place<'_>) -> Result<pb::Record> {
     ctx.require_tenant()?;
     let found = stored::find(app, ctx, place).await?;
-    Ok(found.ok_or_else(record_not_found)?.into_proto())
+    let found = found.ok_or_else(record_not_found)?;
+    Ok(found.into_proto(place.niche, place.entity))
 }
 
 /// Changes a record by merge patch. A patch that changes nothing answers the record as it is, and leaves no event and no audit entry.
@@ -194,7 +195,11 @@ pub async fn list_records(
             .seal(ctx, &scope, &(record.created_at, record.id))
     })?;
     Ok(Page {
-        rows: page.rows.into_iter().map(Stored::into_proto).collect(),
+        rows: page
+            .rows
+            .into_iter()
+            .map(|record| record.into_proto(&filter.niche, &filter.entity))
+            .collect(),
         next_cursor: page.next_cursor,
     })
 }

@@ -2,14 +2,15 @@
 
 pub mod store;
 
+use std::collections::HashSet;
+
 use kernel::{Error, RequestContext, Result};
 use proto::niche::v1::{BatchGetSearchDocumentsRequest, SearchDocument};
 use proto::search::v1::DocumentsIndexed;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::App;
-use crate::passages;
+use crate::{App, passages, vectors};
 
 /// Documents in one event about pending embeddings: their ids stay far below the 64 KiB of a message.
 const DOCUMENTS_PER_EVENT: usize = 200;
@@ -36,14 +37,16 @@ pub struct Progress {
 /// Brings the index in step with these records: what exists is indexed, what does not is removed.
 ///
 /// Idempotent, and indifferent to the order of events: the records are read while their documents are locked, so
-/// whoever comes last has read the newest state.
+/// whoever comes last has read the newest state. Vectors come at once from an embedder within this process; any other is asked later, by an event of
+/// our own, because it may be slow or away.
 pub async fn index_records(app: &App, ctx: &RequestContext, record_ids: &[Uuid]) -> Result<()> {
     let mut tx = app.db.tenant(ctx).await?;
     store::lock_documents(&mut tx, record_ids).await?;
     let found = fetch(app, ctx, record_ids).await?;
+    let existing: HashSet<Uuid> = found.iter().map(|doc| doc.id).collect();
     let missing: Vec<Uuid> = record_ids
         .iter()
-        .filter(|id| !found.iter().any(|doc| doc.id == **id))
+        .filter(|id| !existing.contains(id))
         .copied()
         .collect();
     store::delete_documents(&mut tx, &missing).await?;
@@ -64,13 +67,18 @@ pub async fn index_records(app: &App, ctx: &RequestContext, record_ids: &[Uuid])
         store::delete_surplus_chunks(&mut tx, &known).await?;
         store::refresh_filters(&mut tx, &known).await?;
     }
-    for part in changed.chunks(DOCUMENTS_PER_EVENT) {
-        let event = DocumentsIndexed {
-            document_ids: part.iter().map(|doc| doc.id.to_string()).collect(),
-        };
-        tx.emit(part[0].id, &event)?;
+    let ids: Vec<Uuid> = changed.iter().map(|doc| doc.id).collect();
+    let mut embedded = 0;
+    if app.embedder.is_local() {
+        embedded = vectors::embed_within(app, &mut tx, &ids).await?;
+    } else {
+        for part in ids.chunks(DOCUMENTS_PER_EVENT) {
+            let document_ids = part.iter().map(Uuid::to_string).collect();
+            tx.emit(part[0], &DocumentsIndexed { document_ids })?;
+        }
     }
-    tx.commit().await
+    tx.commit().await?;
+    vectors::hand_over_if_due(app, ctx, embedded).await
 }
 
 /// Counts what is indexed and what waits.

@@ -62,6 +62,11 @@ impl Embedder {
         }
     }
 
+    /// Whether it works within this process, where there is nothing to wait for and nothing to fail.
+    pub fn is_local(&self) -> bool {
+        matches!(self, Self::Lexical)
+    }
+
     /// One unit vector for each text, in order. At most [`TEXTS_PER_CALL_MAX`] texts.
     ///
     /// Fails with `Unavailable` when the endpoint is down, slow or answers something else than asked for.

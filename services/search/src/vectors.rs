@@ -4,6 +4,7 @@ pub mod store;
 
 use std::time::Duration;
 
+use db::Tx;
 use kernel::{RequestContext, Result, TenantId};
 use uuid::Uuid;
 
@@ -59,25 +60,50 @@ pub struct PendingPassage {
 ///
 /// Idempotent by content hash: a passage that has changed meanwhile is left to its own event.
 pub async fn embed_documents(app: &App, ctx: &RequestContext, document_ids: &[Uuid]) -> Result<()> {
-    let model = app.embedder.model();
     let mut tx = app.db.tenant(ctx).await?;
-    let pending = store::list_pending(&mut tx, document_ids, model).await?;
+    let pending = store::list_pending(&mut tx, document_ids, app.embedder.model()).await?;
     tx.commit().await?;
     for part in pending.chunks(TEXTS_PER_CALL_MAX) {
-        let texts: Vec<&str> = part
-            .iter()
-            .map(|passage| passage.content.as_str())
-            .collect();
         // No transaction is open while the embedder works: it may take seconds.
-        let vectors = app.embedder.embed(&texts).await?;
+        let vectors = embed(app, part).await?;
         let mut tx = app.db.tenant(ctx).await?;
-        store::upsert_embeddings(&mut tx, part, &vectors, (model, app.clock.now())).await?;
+        keep(app, &mut tx, part, &vectors).await?;
         tx.commit().await?;
     }
     hand_over_if_due(app, ctx, pending.len()).await
 }
 
-async fn hand_over_if_due(app: &App, ctx: &RequestContext, added: usize) -> Result<()> {
+/// Like [`embed_documents`], but within the transaction that stored the passages: for an embedder that is part of this process. Answers how many
+/// vectors were added; [`hand_over_if_due`] is for after the commit.
+pub async fn embed_within(app: &App, tx: &mut Tx, document_ids: &[Uuid]) -> Result<usize> {
+    let pending = store::list_pending(tx, document_ids, app.embedder.model()).await?;
+    for part in pending.chunks(TEXTS_PER_CALL_MAX) {
+        let vectors = embed(app, part).await?;
+        keep(app, tx, part, &vectors).await?;
+    }
+    Ok(pending.len())
+}
+
+async fn embed(app: &App, passages: &[PendingPassage]) -> Result<Vec<Vec<f32>>> {
+    let texts: Vec<&str> = passages
+        .iter()
+        .map(|passage| passage.content.as_str())
+        .collect();
+    app.embedder.embed(&texts).await
+}
+
+async fn keep(
+    app: &App,
+    tx: &mut Tx,
+    passages: &[PendingPassage],
+    vectors: &[Vec<f32>],
+) -> Result<()> {
+    let origin = (app.embedder.model(), app.clock.now());
+    store::upsert_embeddings(tx, passages, vectors, origin).await
+}
+
+/// Hands vectors over to the index when so many new ones may have made it due.
+pub async fn hand_over_if_due(app: &App, ctx: &RequestContext, added: usize) -> Result<()> {
     let tenant_id = ctx.require_tenant()?;
     if added == 0 || (added < FEW && app.looked.contains_key(&tenant_id)) {
         return Ok(());

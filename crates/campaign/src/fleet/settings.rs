@@ -11,6 +11,7 @@ use testkit::TestDb;
 use super::balancer::Balancer;
 use super::member::Member;
 use super::{FleetPlan, SERVICES};
+use crate::embedder::FakeEmbedder;
 use crate::platform::make_signing_key;
 use crate::ports::Port;
 
@@ -27,6 +28,8 @@ const PRIVATE: [&str; 3] = [
 pub(super) struct Ground {
     pub(super) db: TestDb,
     pub(super) amqp: events::Config,
+    /// What turns texts into vectors: apart from the processes, as most installations have it.
+    pub(super) embedder: FakeEmbedder,
     /// Where the object store listens.
     pub(super) store: Port,
     /// The settings in the form of the one-process platform, which makes the identities too.
@@ -92,6 +95,8 @@ impl Ground {
         }
         set("AUTH_SEED_ADMIN_EMAIL", "admin@example.com".to_owned());
         set("AUTH_SEED_ADMIN_PASSWORD", crate::ADMIN_PASSWORD.to_owned());
+        let embedder = FakeEmbedder::start().await;
+        set("SEARCH_EMBEDDER_URL", embedder.url.clone());
         set("GATEWAY_RATE_LIMIT_FACTOR", "1000".to_owned());
         set("GATEWAY_WORKERS", "1".to_owned());
         set("GATEWAY_REPLICAS", plan.gateways.max(1).to_string());
@@ -100,6 +105,7 @@ impl Ground {
         Self {
             db,
             amqp,
+            embedder,
             store,
             stack,
             all,

@@ -1,7 +1,6 @@
 //! What still works while something is away (the outage matrix), seen by a client.
 
 mod broker;
-mod embedder;
 mod imports;
 mod matrix;
 mod observed;

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::batch::{Row, Target};
 use super::facets::FacetFilter;
-use super::stored::Stored;
+use super::stored::{Stored, columns};
 use super::{Place, Record, RecordFilter, duplicate_record};
 use crate::forms::EntityForm;
 
@@ -128,9 +128,11 @@ pub(super) async fn list_records(
     after: Option<(DateTime<Utc>, Uuid)>,
     limit: i64,
 ) -> Result<Vec<Stored>> {
-    let mut query: QueryBuilder<Postgres> = QueryBuilder::new(
-        "select r.id, r.niche, r.entity, r.data, r.version, r.created_at, r.updated_at from niche.records r where r.tenant_id = ",
-    );
+    let mut query: QueryBuilder<Postgres> = QueryBuilder::new(concat!(
+        "select ",
+        columns!(),
+        " from niche.records r where r.tenant_id = "
+    ));
     let tenant_id = tx.tenant_id().uuid();
     query
         .push_bind(tenant_id)

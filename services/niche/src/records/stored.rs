@@ -1,35 +1,58 @@
 //! Records on their way from the database to an answer: read into the message at once, without a JSON value in between.
 
 use chrono::{DateTime, Utc};
-use kernel::{Error, RequestContext, Result, SortOrder};
+use kernel::{RequestContext, Result, SortOrder};
 use proto::Document;
 use proto::niche::v1 as pb;
+use sqlx::postgres::PgRow;
 use sqlx::types::Json;
+use sqlx::{FromRow, Row as _, ValueRef as _};
 use uuid::Uuid;
 
 use super::{Place, RecordFilter};
 use crate::App;
 use crate::grpc::time_to_proto;
 
-/// A record as it is stored.
-#[derive(Debug, sqlx::FromRow)]
+/// A record as it is stored, without the names that its reader has asked for it by.
+#[derive(Debug)]
 pub(super) struct Stored {
     pub(super) id: Uuid,
-    niche: String,
-    entity: String,
-    data: Json<Document>,
+    data: Document,
     version: i32,
     pub(super) created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
 }
 
+/// The columns of a [`Stored`], in its order.
+macro_rules! columns {
+    () => {
+        "r.id, r.data, r.version, r.created_at, r.updated_at"
+    };
+}
+pub(super) use columns;
+
+/// By position: a page of records looks up its columns' names a hundred times else.
+impl FromRow<'_, PgRow> for Stored {
+    fn from_row(row: &PgRow) -> sqlx::Result<Self> {
+        let Json(data) = row.try_get(1)?;
+        Ok(Self {
+            id: row.try_get(0)?,
+            data,
+            version: row.try_get(2)?,
+            created_at: row.try_get(3)?,
+            updated_at: row.try_get(4)?,
+        })
+    }
+}
+
 impl Stored {
-    pub(super) fn into_proto(self) -> pb::Record {
+    /// As clients see it, in the niche and entity in which it was found.
+    pub(super) fn into_proto(self, niche: &str, entity: &str) -> pb::Record {
         pb::Record {
             id: self.id.to_string(),
-            niche: self.niche,
-            entity: self.entity,
-            data: Some(self.data.0),
+            niche: niche.to_owned(),
+            entity: entity.to_owned(),
+            data: Some(self.data),
             version: self.version,
             created_at: Some(time_to_proto(self.created_at)),
             updated_at: Some(time_to_proto(self.updated_at)),
@@ -38,7 +61,11 @@ impl Stored {
 }
 
 /// How one record is read: id, niche, entity, tenant.
-pub const FIND: &str = "select id, niche, entity, data, version, created_at, updated_at from niche.records where id = $1 and niche = $2 and entity = $3 and tenant_id = $4";
+pub const FIND: &str = concat!(
+    "select ",
+    columns!(),
+    " from niche.records r where r.id = $1 and r.niche = $2 and r.entity = $3 and r.tenant_id = $4"
+);
 
 /// Reads one record, in one round trip.
 pub(super) async fn find(
@@ -59,25 +86,33 @@ pub(super) struct Listed {
     pub(super) rows: Vec<Stored>,
 }
 
-/// A row of either kind: that of the niche has no id.
-#[derive(sqlx::FromRow)]
-struct Row {
-    id: Option<Uuid>,
-    niche: String,
-    entity: String,
-    data: Option<Json<Document>>,
-    version: i32,
-    created_at: DateTime<Utc>,
-    updated_at: DateTime<Utc>,
+/// The row of the niche has no id but names; that of a record has an id and no names.
+enum Row {
+    Niche(String, String, i32),
+    Record(Stored),
+}
+
+impl FromRow<'_, PgRow> for Row {
+    fn from_row(row: &PgRow) -> sqlx::Result<Self> {
+        if row.try_get_raw(0)?.is_null() {
+            return Ok(Self::Niche(
+                row.try_get(5)?,
+                row.try_get(6)?,
+                row.try_get(2)?,
+            ));
+        }
+        Stored::from_row(row).map(Self::Record)
+    }
 }
 
 macro_rules! list {
     ($after:literal, $direction:literal) => {
         concat!(
-            "select null::uuid as id, kit as niche, kit_version as entity, null::jsonb as data, overlay_revision as version, ",
-            "activated_at as created_at, activated_at as updated_at from niche.niches where tenant_id = $4 and key = $1 and status = 'active' ",
-            "union all (select r.id, r.niche, r.entity, r.data, r.version, r.created_at, r.updated_at from niche.records r ",
-            "where r.tenant_id = $4 and r.niche = $1 and r.entity = $2 ",
+            "select null::uuid as id, null::jsonb as data, overlay_revision as version, null::timestamptz as created_at, null::timestamptz as updated_at, ",
+            "kit, kit_version from niche.niches where tenant_id = $4 and key = $1 and status = 'active' ",
+            "union all (select ",
+            columns!(),
+            ", null::text, null::text from niche.records r where r.tenant_id = $4 and r.niche = $1 and r.entity = $2 ",
             $after,
             " order by r.created_at ",
             $direction,
@@ -110,18 +145,9 @@ pub(super) async fn list(
     }
     let (mut niche, mut rows) = (None, Vec::new());
     for row in read.all::<Row>().await? {
-        match (row.id, row.data) {
-            (Some(id), Some(data)) => rows.push(Stored {
-                id,
-                niche: row.niche,
-                entity: row.entity,
-                data,
-                version: row.version,
-                created_at: row.created_at,
-                updated_at: row.updated_at,
-            }),
-            (None, None) => niche = Some((row.niche, row.entity, row.version)),
-            _ => return Err(Error::internal("a row is neither a record nor a niche")),
+        match row {
+            Row::Record(record) => rows.push(record),
+            Row::Niche(kit, version, revision) => niche = Some((kit, version, revision)),
         }
     }
     // What the statement around this one keeps of the order is not promised; rows that are sorted already cost nothing.

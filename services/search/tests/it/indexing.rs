@@ -1,6 +1,6 @@
 //! The index follows the records.
 
-use search::{documents, vectors};
+use search::documents;
 use testkit::TENANT_A;
 
 use crate::harness::{Service, only, query, worker_of};
@@ -140,7 +140,7 @@ async fn the_same_content_is_neither_written_nor_embedded_again() {
 }
 
 #[tokio::test]
-async fn documents_are_found_by_words_before_they_have_embeddings() {
+async fn the_built_in_embedder_needs_no_second_event() {
     let service = Service::start().await;
     let id = service
         .niche
@@ -149,12 +149,8 @@ async fn documents_are_found_by_words_before_they_have_embeddings() {
         .await
         .unwrap();
     let status = service.status(TENANT_A).await;
-    assert_eq!((status.documents, status.pending_embeddings), (1, 1));
-    assert_eq!(service.titles(TENANT_A, query("video")).await, ["mpv"]);
-    vectors::embed_documents(&service.app, &worker_of(TENANT_A), &[id])
-        .await
-        .unwrap();
-    assert_eq!(service.status(TENANT_A).await.pending_embeddings, 0);
+    assert_eq!((status.documents, status.pending_embeddings), (1, 0));
+    assert!(service.db.events().await.is_empty());
 }
 
 #[tokio::test]
@@ -174,38 +170,6 @@ async fn workers_on_the_same_documents_wait_for_each_other() {
         );
         one.and(other).expect("no deadlock");
     }
-}
-
-#[tokio::test]
-async fn a_passage_that_vanishes_while_its_vector_is_made_is_left_out() {
-    let service = Service::start().await;
-    let ctx = worker_of(TENANT_A);
-    let id = service
-        .niche
-        .put(TENANT_A, 1, ["mpv", "video player", "video"]);
-    documents::index_records(&service.app, &ctx, &[id])
-        .await
-        .unwrap();
-    let mut remover = service.db.admin().await;
-    sqlx::raw_sql("begin; delete from search.chunks")
-        .execute(&mut remover)
-        .await
-        .unwrap();
-    let removal = async {
-        let waiting = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
-        testkit::eventually("the vector waits for the removal", async || {
-            let count: i64 = sqlx::query_scalar(waiting)
-                .fetch_one(&mut service.db.admin().await)
-                .await
-                .unwrap();
-            (count > 0).then_some(())
-        })
-        .await;
-        sqlx::raw_sql("commit").execute(&mut remover).await.unwrap();
-    };
-    let ids = [id];
-    let (embedded, ()) = tokio::join!(vectors::embed_documents(&service.app, &ctx, &ids), removal);
-    embedded.expect("nothing to write is no failure");
 }
 
 #[tokio::test]

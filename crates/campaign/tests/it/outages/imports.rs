@@ -1,11 +1,10 @@
 //! The object store and the embedder away while imports and records go on.
 
-use campaign::Extent;
+use campaign::{Extent, Mood};
 use serde_json::{Value, json};
 use testkit::eventually;
 
 use super::broker::RawBroker;
-use super::embedder::Mood;
 use super::stage::Stage;
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use campaign::Extent;
+use campaign::{Extent, Mood};
 use testkit::Proxy;
 
-use super::embedder::Mood;
 use super::stage::{Measured, OPERATIONS, Stage};
 
 const TABLE: &str = include_str!("../../../data/outages.md");

@@ -3,14 +3,12 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use campaign::{ADMIN_PASSWORD, Gates, Platform, Surroundings};
+use campaign::{ADMIN_PASSWORD, FakeEmbedder, Gates, Platform, Surroundings};
 use kernel::{Clock, Ids};
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use testkit::{Proxy, eventually};
 use tokio::net::TcpListener;
-
-use super::embedder::FakeEmbedder;
 
 const RECORDS: &str = "/v1/niches/software-catalog/packages/records";
 /// Longer than any answer may take; what needs longer counts as no answer.

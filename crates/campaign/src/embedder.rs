@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Mood {
+    /// As it should.
     Well,
     /// 500.
     Failing,
@@ -26,6 +27,7 @@ pub enum Mood {
 
 /// A running embedder. Ends with this value.
 pub struct FakeEmbedder {
+    /// Its base URL, as `SEARCH_EMBEDDER_URL` takes it.
     pub url: String,
     mood: Arc<AtomicU8>,
     calls: Arc<AtomicUsize>,
@@ -33,6 +35,7 @@ pub struct FakeEmbedder {
 }
 
 impl FakeEmbedder {
+    /// Listens on a free port.
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/v1", listener.local_addr().unwrap());
@@ -57,6 +60,7 @@ impl FakeEmbedder {
         }
     }
 
+    /// Changes how it answers from now on.
     pub fn be(&self, mood: Mood) {
         self.mood.store(mood as u8, Ordering::SeqCst);
     }
