@@ -5,6 +5,7 @@
 #![warn(missing_docs)]
 
 pub mod admin;
+mod background;
 mod command;
 mod fault;
 mod health;
@@ -16,13 +17,14 @@ mod shutdown;
 mod tasks;
 pub mod telemetry;
 
+pub use background::{Background, Turn};
 pub use command::{Command, command, words};
 pub use health::{Health, Readiness};
 pub use metrics::{LATENCY_BUCKETS_S, Metrics};
 pub use process::{DRAIN_MAX, Process, ProcessSettings, run};
 pub use settings::{Profile, Reader};
 pub use shutdown::Shutdown;
-pub use tasks::{Tasks, share_of_cores};
+pub use tasks::Tasks;
 
 /// A message is many small pieces that live for a millisecond, and glibc's allocator took a seventh of the processor time of a list. What this
 /// one saves and costs stands among the decisions of ARCHITECTURE.md.

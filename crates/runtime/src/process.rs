@@ -11,6 +11,7 @@ use secrecy::SecretString;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::background::Background;
 use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::settings::{Problems, Profile, Reader};
@@ -36,6 +37,8 @@ pub struct Process {
     pub shutdown: Shutdown,
     /// Starts tasks.
     pub tasks: Tasks,
+    /// Turns for work that nobody waits for.
+    pub background: Background,
     /// The time.
     pub clock: Clock,
     /// New ids.
@@ -54,6 +57,7 @@ impl Process {
             profile,
             shutdown: Shutdown::new(),
             tasks: Tasks::new(),
+            background: Background::of_this_machine(),
             ids: Ids::random(clock.clone()),
             clock,
             metrics: Metrics::new(name),

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,13 +18,6 @@ use crate::shutdown::Shutdown;
 const RESTART_PAUSE: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 200 });
 /// A task that keeps failing is tried twice a minute: often enough to heal, too rarely to flood the log.
 const RESTART_PAUSE_MAX: Duration = Duration::from_secs(30);
-
-/// How much work that nobody waits for may go on at once, at least 1 and at most `max`: half of the cores. What it asks of a database on the
-/// same machine takes the other half.
-pub fn share_of_cores(max: u16) -> u16 {
-    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
-    u16::try_from(cores / 2).unwrap_or(max).clamp(1, max)
-}
 
 /// Starts tasks and knows which are alive. Clones share one list.
 #[derive(Clone, Debug, Default)]
@@ -161,12 +153,6 @@ impl Drop for Entry {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_share_is_never_nothing_and_never_more_than_asked_for() {
-        assert_eq!(share_of_cores(1), 1);
-        assert!((1..=4).contains(&share_of_cores(4)));
-    }
 
     #[tokio::test]
     async fn a_panic_is_counted_and_reported_and_the_others_live_on() {

@@ -6,12 +6,11 @@
 use std::time::Duration;
 
 use events::{Ladder, Queue};
-use runtime::share_of_cores;
 
-/// Imports that wait for a worker: each keeps a core and a connection busy, so no more at a time than half of the cores, and two at most.
+/// Imports that wait for a worker. Two advance side by side; their batches take turns with all other work in the background.
 pub fn imports_queue() -> Queue {
     Queue::new("niche.imports", ["import.queued"])
-        .concurrency(share_of_cores(2))
+        .concurrency(2)
         .ladder(ladder())
         // A slice ends by itself after 15 seconds; a batch or a range that hangs may double that a few times.
         .handler_timeout(Duration::from_secs(120))

@@ -30,7 +30,7 @@ use proto::niche::v1::kit_service_server::KitServiceServer;
 use proto::niche::v1::niche_service_server::NicheServiceServer;
 use proto::niche::v1::record_service_server::RecordServiceServer;
 use runtime::settings::Reader;
-use runtime::{Process, Shutdown};
+use runtime::{Background, Process, Shutdown};
 use secrecy::ExposeSecret as _;
 
 pub use config::Config;
@@ -51,6 +51,8 @@ pub struct App {
     pub sealer: Sealer,
     /// Files on their way in.
     pub objects: objects::Objects,
+    /// Turns for batches of imports.
+    pub background: Background,
     /// Seats for uploads.
     pub uploads: Arc<tokio::sync::Semaphore>,
     pub clock: Clock,
@@ -71,6 +73,7 @@ impl App {
             effective: niches::Effectives::default(),
             sealer: Sealer::new(&config.cursor_key, process.clock.clone()),
             objects: objects::Objects::connect(&config.s3, process.tasks.clone())?,
+            background: process.background.clone(),
             uploads: Arc::new(tokio::sync::Semaphore::new(imports::UPLOADS_AT_ONCE)),
             clock: process.clock.clone(),
             ids: process.ids.clone(),

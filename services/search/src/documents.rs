@@ -40,6 +40,7 @@ pub struct Progress {
 /// whoever comes last has read the newest state. Vectors come at once from an embedder within this process; any other is asked later, by an event of
 /// our own, because it may be slow or away.
 pub async fn index_records(app: &App, ctx: &RequestContext, record_ids: &[Uuid]) -> Result<()> {
+    let turn = app.background.turn().await;
     let mut tx = app.db.tenant(ctx).await?;
     store::lock_documents(&mut tx, record_ids).await?;
     let found = fetch(app, ctx, record_ids).await?;
@@ -78,6 +79,7 @@ pub async fn index_records(app: &App, ctx: &RequestContext, record_ids: &[Uuid])
         }
     }
     tx.commit().await?;
+    drop(turn);
     vectors::hand_over_if_due(app, ctx, embedded).await
 }
 

@@ -1,15 +1,16 @@
 //! What this service publishes and consumes.
 //!
-//! Publishes `search.documents.indexed` (`proto/search/v1/events.proto`) to itself: it is the queue of embeddings.
+//! Publishes `search.documents.indexed` (`proto/search/v1/events.proto`) to itself when the embedder is another process: it is the queue of embeddings.
 //! Consumes the records' events of niche.
 
 use std::time::Duration;
 
 use events::{Ladder, Queue};
-use runtime::share_of_cores;
 
-/// Records that changed: each event keeps the database busy with the words of up to 500 records, so no more at a time than half of the cores,
-/// and four at most.
+/// An event may make a tenant a large one, whose vectors are then handed over to the index: half a minute's work, in turns with others.
+const HANDLER_MAX: Duration = Duration::from_secs(120);
+
+/// Records that changed. Several tenants' events are in hand side by side; their batches take turns with all other work in the background.
 pub fn records_queue() -> Queue {
     Queue::new(
         "search.records",
@@ -20,8 +21,9 @@ pub fn records_queue() -> Queue {
             "records.imported",
         ],
     )
-    .concurrency(share_of_cores(4))
+    .concurrency(4)
     .ladder(quick_ladder())
+    .handler_timeout(HANDLER_MAX)
 }
 
 /// Documents that wait for their embeddings. While one event waits for the embedder, which may take many seconds, the other is stored.
@@ -29,7 +31,7 @@ pub fn embeddings_queue() -> Queue {
     Queue::new("search.embeddings", ["search.documents.indexed"])
         .concurrency(2)
         .ladder(quick_ladder())
-        .handler_timeout(Duration::from_secs(120))
+        .handler_timeout(HANDLER_MAX)
 }
 
 /// An index that lags by a minute is noticed, so the first retries come sooner than those of the standard ladder.

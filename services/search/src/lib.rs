@@ -21,7 +21,7 @@ use kernel::Clock;
 use proto::niche::v1::record_service_client::RecordServiceClient;
 use proto::search::v1::search_service_server::SearchServiceServer;
 use runtime::settings::Reader;
-use runtime::{Process, Profile};
+use runtime::{Background, Process, Profile};
 use secrecy::ExposeSecret as _;
 
 pub use config::{Config, EmbedderConfig};
@@ -37,6 +37,8 @@ pub struct App {
     pub niche: RecordServiceClient<rpc::Channel>,
     pub niche_peer: rpc::Peer,
     pub embedder: Embedder,
+    /// Turns for what the index is told.
+    pub background: Background,
     pub walked: query::Walked,
     pub walk: vectors::Walk,
     pub looked: vectors::Looked,
@@ -76,6 +78,7 @@ impl App {
                 .max_decoding_message_size(MESSAGE_BYTES_MAX),
             niche_peer,
             embedder,
+            background: process.background.clone(),
             walked: query::walked(),
             walk: vectors::Walk::default(),
             looked: vectors::looked(),

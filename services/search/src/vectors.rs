@@ -20,9 +20,9 @@ const LOOK_LIFETIME: Duration = Duration::from_secs(10);
 pub struct Walk {
     /// Up to here, all of them: recall 1 at a price of about 20 ms.
     pub small_max: i64,
-    /// Beyond, only so many that came last: a fraction of what the walk costs, and some hundred of them are handed over at once.
+    /// Beyond, only so many that came last: a fraction of what the walk costs.
     pub rest_max: i64,
-    /// Handed over in one transaction: about a second's work, after which a worker that ends has lost nothing.
+    /// Handed over in one transaction and one turn in the background: some tenths of a second's work.
     pub step: i64,
 }
 
@@ -31,7 +31,7 @@ impl Default for Walk {
         Self {
             small_max: 20_000,
             rest_max: 1_500,
-            step: 500,
+            step: 100,
         }
     }
 }
@@ -66,6 +66,7 @@ pub async fn embed_documents(app: &App, ctx: &RequestContext, document_ids: &[Uu
     for part in pending.chunks(TEXTS_PER_CALL_MAX) {
         // No transaction is open while the embedder works: it may take seconds.
         let vectors = embed(app, part).await?;
+        let _turn = app.background.turn().await;
         let mut tx = app.db.tenant(ctx).await?;
         keep(app, &mut tx, part, &vectors).await?;
         tx.commit().await?;
@@ -123,6 +124,7 @@ pub async fn hand_over(app: &App, ctx: &RequestContext) -> Result<()> {
         step,
     } = app.walk;
     loop {
+        let _turn = app.background.turn().await;
         let mut tx = app.db.tenant(ctx).await?;
         let compared_max = match store::has_walked(&mut tx).await? {
             true => rest_max,

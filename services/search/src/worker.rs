@@ -9,8 +9,8 @@ use uuid::Uuid;
 
 use crate::{App, documents, vectors};
 
-/// Records in one look-up, which is what niche answers at most.
-const RECORDS_PER_LOOKUP: usize = 500;
+/// Records in one transaction, of which niche answers 500 at most: about as much work as another batch in the background, with which it takes turns.
+const RECORDS_AT_ONCE: usize = 100;
 
 /// Brings the index in step with what an event names.
 pub async fn records_changed(app: App, delivery: Delivery) -> Result<()> {
@@ -20,7 +20,7 @@ pub async fn records_changed(app: App, delivery: Delivery) -> Result<()> {
         RecordDeleted::TYPE => vec![delivery.payload::<RecordDeleted>()?.record_id],
         _ => delivery.payload::<RecordsImported>()?.record_ids,
     };
-    for part in parse(&ids)?.chunks(RECORDS_PER_LOOKUP) {
+    for part in parse(&ids)?.chunks(RECORDS_AT_ONCE) {
         documents::index_records(&app, &delivery.ctx, part).await?;
     }
     Ok(())

@@ -21,7 +21,7 @@ pub(super) fn read_statement(bench: &Bench<'_>) -> Result<String> {
     let statement = database::last_statement(
         bench.surroundings.admin_url(),
         "niche_app",
-        "from niche.records where id = $1",
+        "from niche.records r where r.id = $1",
     )?;
     Ok(named(&statement))
 }

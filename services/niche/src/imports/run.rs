@@ -249,10 +249,14 @@ impl Job<'_> {
         let mut range = self.range(position).await?;
         while !range.is_empty() {
             position += range.len() as u64;
-            let checking = tokio::task::spawn_blocking(move || {
-                let found = checker.push(&range);
-                (checker, found)
-            });
+            let checking = async {
+                let _turn = self.app.background.turn().await;
+                let check = move || {
+                    let found = checker.push(&range);
+                    (checker, found)
+                };
+                tokio::task::spawn_blocking(check).await
+            };
             let (checked, next) = tokio::join!(checking, self.range(position));
             let (back, (batches, failure)) = checked.map_err(Error::internal)?;
             checker = back;
@@ -324,6 +328,7 @@ impl Job<'_> {
             .errors
             .truncate(usize::try_from(*errors_left).unwrap_or(0));
         let stored_errors = i32::try_from(batch.errors.len()).unwrap_or(i32::MAX);
+        let _turn = self.app.background.turn().await;
         let mut tx = self.app.db.tenant(self.ctx).await?;
         let target = Target {
             niche: &import.niche,

@@ -1,8 +1,11 @@
 //! Files into records, and what people see of it.
 
+use std::time::Duration;
+
 use kernel::{Clock, ErrorCode, Locale};
 use niche::imports::run::{Slice, work_on};
 use proto::niche::v1 as pb;
+use runtime::Background;
 use testkit::{TENANT_B, eventually};
 
 use crate::harness::data;
@@ -447,4 +450,23 @@ async fn speed_of_a_large_file_is_told() {
         rows as f64 / seconds
     );
     assert_eq!(counts(&ended), (20_000, 20_000, 0, 0, 0));
+}
+
+#[tokio::test]
+async fn batches_take_turns_with_other_work_in_the_background() {
+    let mut importing = Importing::start().await;
+    importing.service.app.background = Background::of(1);
+    let background = importing.service.app.background.clone();
+    let turn = background.turn().await;
+    let ann = importing.ann().await;
+    let import = ann.upload(packages(600)).await.unwrap();
+    let mut working = Box::pin(importing.slice(&import, 1, Slice::default()));
+    // Far longer than two batches take.
+    let early = tokio::time::timeout(Duration::from_secs(1), &mut working).await;
+    assert!(early.is_err(), "it was somebody else's turn");
+    let records = "select count(*) from niche.records";
+    assert_eq!(importing.count(records).await, 0);
+    drop(turn);
+    working.await.unwrap();
+    assert_eq!(importing.count(records).await, 600);
 }

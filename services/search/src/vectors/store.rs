@@ -1,4 +1,4 @@
-//! The SQL of vectors.
+//! The SQL of vectors. Rows are fetched as in `documents/store.rs`, and for the same reason.
 
 use std::fmt::Write as _;
 
@@ -18,13 +18,16 @@ pub async fn list_pending(
     sqlx::query_as!(
         PendingPassage,
         "select c.document_id, c.ordinal, c.content, c.content_hash
-         from search.chunks c
-         left join search.embeddings e on e.document_id = c.document_id and e.ordinal = c.ordinal
-         where c.document_id = any($1::uuid[])
-           and (e.document_id is null or e.content_hash <> c.content_hash or e.embedding_model <> $2)
+         from unnest($1::uuid[]) as u(id)
+         cross join lateral (select * from search.chunks c where c.tenant_id = $3 and c.document_id = u.id offset 0) c
+         where not exists (select from search.embeddings e
+                           where e.tenant_id = $3 and e.document_id = c.document_id and e.ordinal = c.ordinal
+                             and e.content_hash = c.content_hash and e.embedding_model = $2
+                           offset 0)
          order by c.document_id, c.ordinal",
         document_ids,
         model,
+        tx.tenant_id().uuid(),
     )
     .fetch_all(tx.conn())
     .await
@@ -52,8 +55,9 @@ pub async fn upsert_embeddings(
          select c.tenant_id, c.document_id, c.ordinal, c.niche, c.entity, c.facet_terms, c.content_hash,
                 u.vector::ext.halfvec, $5, $6
          from unnest($1::uuid[], $2::smallint[], $3::bytea[], $4::text[]) as u(id, ordinal, hash, vector)
-         join search.chunks c on c.document_id = u.id and c.ordinal = u.ordinal and c.content_hash = u.hash
-         for key share of c
+         cross join lateral (select * from search.chunks c
+                             where c.tenant_id = $7 and c.document_id = u.id and c.ordinal = u.ordinal and c.content_hash = u.hash
+                             for key share) c
          on conflict (tenant_id, document_id, ordinal) do update
          set niche = excluded.niche, entity = excluded.entity, facet_terms = excluded.facet_terms,
              content_hash = excluded.content_hash, embedding = excluded.embedding,
@@ -64,6 +68,7 @@ pub async fn upsert_embeddings(
         &vectors,
         model,
         now,
+        tx.tenant_id().uuid(),
     )
     .execute(tx.conn())
     .await

@@ -1,5 +1,8 @@
 //! The index follows the records.
 
+use std::time::Duration;
+
+use runtime::Background;
 use search::documents;
 use testkit::TENANT_A;
 
@@ -190,4 +193,22 @@ async fn a_query_of_any_shape_is_answered() {
             .await
             .unwrap_or_else(|error| panic!("{text:?}: {error:?}"));
     }
+}
+
+#[tokio::test]
+async fn the_index_takes_turns_with_other_work_in_the_background() {
+    let mut service = Service::start().await;
+    service.app.background = Background::of(1);
+    let turn = service.app.background.turn().await;
+    let ctx = worker_of(TENANT_A);
+    let ids = [service
+        .niche
+        .put(TENANT_A, 1, ["mpv", "video player", "video"])];
+    let mut indexing = Box::pin(documents::index_records(&service.app, &ctx, &ids));
+    // Far longer than it takes to index one record.
+    let early = tokio::time::timeout(Duration::from_millis(500), &mut indexing).await;
+    assert!(early.is_err(), "it was somebody else's turn");
+    drop(turn);
+    indexing.await.unwrap();
+    assert_eq!(service.titles(TENANT_A, query("video")).await, ["mpv"]);
 }

@@ -4,6 +4,7 @@
 mod embedder;
 mod harness;
 mod indexing;
+mod plans;
 mod quality;
 mod tenancy;
 mod walk;
