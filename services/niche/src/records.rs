@@ -22,8 +22,8 @@ pub use batch::{BatchOutcome, Target, preview_batch, write_batch};
 pub use create::create_record;
 pub use documents::batch_get_search_documents;
 pub use facets::FacetFilter;
-pub use stored::FIND;
 use stored::Stored;
+pub use stored::{FIND, LIST};
 
 /// A record.
 #[derive(Clone, Debug, PartialEq, sqlx::FromRow)]

@@ -80,7 +80,7 @@ pub async fn index_records(app: &App, ctx: &RequestContext, record_ids: &[Uuid])
     }
     tx.commit().await?;
     drop(turn);
-    vectors::hand_over_if_due(app, ctx, embedded).await
+    vectors::note_growth(app, ctx, embedded).await
 }
 
 /// Counts what is indexed and what waits.

@@ -7,9 +7,6 @@ use std::time::Duration;
 
 use events::{Ladder, Queue};
 
-/// An event may make a tenant a large one, whose vectors are then handed over to the index: half a minute's work, in turns with others.
-const HANDLER_MAX: Duration = Duration::from_secs(120);
-
 /// Records that changed. Several tenants' events are in hand side by side; their batches take turns with all other work in the background.
 pub fn records_queue() -> Queue {
     Queue::new(
@@ -23,7 +20,6 @@ pub fn records_queue() -> Queue {
     )
     .concurrency(4)
     .ladder(quick_ladder())
-    .handler_timeout(HANDLER_MAX)
 }
 
 /// Documents that wait for their embeddings. While one event waits for the embedder, which may take many seconds, the other is stored.
@@ -31,7 +27,7 @@ pub fn embeddings_queue() -> Queue {
     Queue::new("search.embeddings", ["search.documents.indexed"])
         .concurrency(2)
         .ladder(quick_ladder())
-        .handler_timeout(HANDLER_MAX)
+        .handler_timeout(Duration::from_secs(120))
 }
 
 /// An index that lags by a minute is noticed, so the first retries come sooner than those of the standard ladder.

@@ -15,6 +15,8 @@ pub mod query;
 pub mod vectors;
 mod worker;
 
+use std::sync::Arc;
+
 use anyhow::Context as _;
 use db::Db;
 use kernel::Clock;
@@ -42,6 +44,7 @@ pub struct App {
     pub walked: query::Walked,
     pub walk: vectors::Walk,
     pub looked: vectors::Looked,
+    pub grown: Arc<vectors::Grown>,
     pub clock: Clock,
 }
 
@@ -82,6 +85,7 @@ impl App {
             walked: query::walked(),
             walk: vectors::Walk::default(),
             looked: vectors::looked(),
+            grown: Arc::default(),
             clock: process.clock.clone(),
         })
     }
@@ -132,6 +136,10 @@ pub async fn run_worker(config: Config, process: Process) -> anyhow::Result<()> 
     process.tasks.spawn(
         "search-relay",
         events::relay(outbox, broker.clone(), process.shutdown.clone()),
+    );
+    process.tasks.spawn(
+        "search-hand-over",
+        vectors::keep_handing_over(app.clone(), process.shutdown.clone()),
     );
     process.health.started();
     let (for_records, for_embeddings) = (app.clone(), app);

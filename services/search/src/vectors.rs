@@ -2,10 +2,14 @@
 
 pub mod store;
 
+use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use db::Tx;
 use kernel::{RequestContext, Result, TenantId};
+use runtime::Shutdown;
+use tokio::sync::Notify;
 use uuid::Uuid;
 
 use crate::App;
@@ -14,6 +18,8 @@ use crate::embedder::TEXTS_PER_CALL_MAX;
 /// So few new vectors change little, so that whether there are too many is looked up no more than once in [`LOOK_LIFETIME`].
 const FEW: usize = 50;
 const LOOK_LIFETIME: Duration = Duration::from_secs(10);
+/// Pause after a failure.
+const AGAIN: Duration = Duration::from_secs(5);
 
 /// How many vectors of a tenant are compared one by one; the rest are found by a walk through the index.
 #[derive(Clone, Copy, Debug)]
@@ -22,7 +28,7 @@ pub struct Walk {
     pub small_max: i64,
     /// Beyond, only so many that came last: a fraction of what the walk costs.
     pub rest_max: i64,
-    /// Handed over in one transaction and one turn in the background: some tenths of a second's work.
+    /// Handed over in one transaction and one turn in the background: as much work as a batch of documents.
     pub step: i64,
 }
 
@@ -31,7 +37,7 @@ impl Default for Walk {
         Self {
             small_max: 20_000,
             rest_max: 1_500,
-            step: 100,
+            step: 25,
         }
     }
 }
@@ -71,11 +77,11 @@ pub async fn embed_documents(app: &App, ctx: &RequestContext, document_ids: &[Uu
         keep(app, &mut tx, part, &vectors).await?;
         tx.commit().await?;
     }
-    hand_over_if_due(app, ctx, pending.len()).await
+    note_growth(app, ctx, pending.len()).await
 }
 
 /// Like [`embed_documents`], but within the transaction that stored the passages: for an embedder that is part of this process. Answers how many
-/// vectors were added; [`hand_over_if_due`] is for after the commit.
+/// vectors were added; [`note_growth`] is for after the commit.
 pub async fn embed_within(app: &App, tx: &mut Tx, document_ids: &[Uuid]) -> Result<usize> {
     let pending = store::list_pending(tx, document_ids, app.embedder.model()).await?;
     for part in pending.chunks(TEXTS_PER_CALL_MAX) {
@@ -103,14 +109,66 @@ async fn keep(
     store::upsert_embeddings(tx, passages, vectors, origin).await
 }
 
-/// Hands vectors over to the index when so many new ones may have made it due.
-pub async fn hand_over_if_due(app: &App, ctx: &RequestContext, added: usize) -> Result<()> {
+/// Notes that a tenant has so many new vectors, after which some may have to be handed over.
+pub async fn note_growth(app: &App, ctx: &RequestContext, added: usize) -> Result<()> {
     let tenant_id = ctx.require_tenant()?;
     if added == 0 || (added < FEW && app.looked.contains_key(&tenant_id)) {
         return Ok(());
     }
     app.looked.insert(tenant_id, ()).await;
-    hand_over(app, ctx).await
+    app.grown.note(tenant_id);
+    Ok(())
+}
+
+/// Tenants with new vectors. Known to this process alone: what is to be done for them is seen from the rows, and their next vectors bring them back.
+#[derive(Default)]
+pub struct Grown {
+    tenants: Mutex<BTreeSet<TenantId>>,
+    more: Notify,
+}
+
+impl Grown {
+    fn note(&self, tenant_id: TenantId) {
+        self.lock().insert(tenant_id);
+        self.more.notify_one();
+    }
+
+    fn take(&self) -> Option<TenantId> {
+        self.lock().pop_first()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeSet<TenantId>> {
+        self.tenants.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Hands over what is due in the tenants that have grown. Apart from the events that made them grow: new documents are to be found soon, and in which
+/// way matters less.
+pub async fn hand_over_grown(app: &App) -> Result<()> {
+    while let Some(tenant_id) = app.grown.take() {
+        let ctx = RequestContext::system("search", tenant_id).build();
+        if let Err(error) = hand_over(app, &ctx).await {
+            app.grown.note(tenant_id);
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+/// Goes on handing over until shutdown.
+pub async fn keep_handing_over(app: App, shutdown: Shutdown) {
+    while shutdown.or(app.grown.more.notified()).await.is_some() {
+        let Some(done) = shutdown.or(hand_over_grown(&app)).await else {
+            return;
+        };
+        if let Err(error) = done {
+            tracing::warn!(
+                error = error.chain(),
+                "vectors could not be handed over to the index; searches compare them for now"
+            );
+            shutdown.or(tokio::time::sleep(AGAIN)).await;
+        }
+    }
 }
 
 /// Hands vectors over to the index until no more are compared one by one than [`Walk`] says.

@@ -133,7 +133,8 @@ pub(super) async fn list_records(
     let mut query: QueryBuilder<Postgres> = QueryBuilder::new(concat!(
         "select ",
         columns!(),
-        " from niche.records r where r.tenant_id = "
+        // The version is what the index of lists is asked for by, see its migration.
+        " from niche.records r where r.version > 0 and r.tenant_id = "
     ));
     let tenant_id = tx.tenant_id().uuid();
     query

@@ -112,7 +112,8 @@ macro_rules! list {
             "kit, kit_version from niche.niches where tenant_id = $4 and key = $1 and status = 'active' ",
             "union all (select ",
             columns!(),
-            ", null::text, null::text from niche.records r where r.tenant_id = $4 and r.niche = $1 and r.entity = $2 ",
+            // The version is what the index of lists is asked for by, see its migration.
+            ", null::text, null::text from niche.records r where r.tenant_id = $4 and r.niche = $1 and r.entity = $2 and r.version > 0 ",
             $after,
             " order by r.created_at ",
             $direction,
@@ -123,6 +124,9 @@ macro_rules! list {
     };
 }
 
+/// How the first page is read, newest first: niche, entity, limit, tenant.
+pub const LIST: &str = list!("", "desc");
+
 /// Reads a page without filters, together with its niche, in one round trip.
 pub(super) async fn list(
     app: &App,
@@ -132,7 +136,7 @@ pub(super) async fn list(
 ) -> Result<Listed> {
     let is_descending = filter.order == SortOrder::Descending;
     let sql = match (after.is_some(), is_descending) {
-        (false, true) => list!("", "desc"),
+        (false, true) => LIST,
         (false, false) => list!("", "asc"),
         (true, true) => list!("and (r.created_at, r.id) < ($5, $6)", "desc"),
         (true, false) => list!("and (r.created_at, r.id) > ($5, $6)", "asc"),

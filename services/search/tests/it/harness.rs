@@ -59,7 +59,7 @@ impl Service {
         }
     }
 
-    /// Indexes records as the worker does, embeddings included.
+    /// Indexes records as the worker does, embeddings included, and hands vectors over when it is time.
     pub async fn index(&self, tenant_id: TenantId, ids: &[Uuid]) {
         let ctx = worker_of(tenant_id);
         documents::index_records(&self.app, &ctx, ids)
@@ -68,6 +68,7 @@ impl Service {
         vectors::embed_documents(&self.app, &ctx, ids)
             .await
             .unwrap();
+        vectors::hand_over_grown(&self.app).await.unwrap();
     }
 
     pub async fn search(
