@@ -38,18 +38,22 @@ pub(super) struct Ground {
     further: Vec<(String, String)>,
 }
 
+async fn database(plan: &FleetPlan) -> TestDb {
+    let services = [
+        ("auth", &auth::MIGRATOR),
+        ("tenant", &tenant::MIGRATOR),
+        ("niche", &niche::MIGRATOR),
+        ("search", &search::MIGRATOR),
+    ];
+    match &plan.database {
+        None => TestDb::with_services(&services).await,
+        Some(server) => TestDb::with_services_on(server, &services).await,
+    }
+}
+
 impl Ground {
     pub(super) async fn lay(plan: &FleetPlan, folder: &Path) -> Self {
-        let services = [
-            ("auth", &auth::MIGRATOR),
-            ("tenant", &tenant::MIGRATOR),
-            ("niche", &niche::MIGRATOR),
-            ("search", &search::MIGRATOR),
-        ];
-        let db = match &plan.database {
-            None => TestDb::with_services(&services).await,
-            Some(server) => TestDb::with_services_on(server, &services).await,
-        };
+        let db = database(plan).await;
         let mut all = BTreeMap::new();
         let mut set = |name: &str, value: String| drop(all.insert(name.to_owned(), value));
         for service in SERVICES {
