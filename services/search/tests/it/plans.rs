@@ -1,6 +1,6 @@
 //! How many rows a statement reads. Its plan is made while the tables are empty, and must still do when they are not.
 
-use chrono::Utc;
+use kernel::Clock;
 use search::documents::{self, Document};
 use search::vectors;
 use sqlx::Executor as _;
@@ -28,16 +28,16 @@ fn document(n: u128) -> Document {
 }
 
 /// What the worker does with a new document, but for the record's own data.
-async fn index(tx: &mut db::Tx, n: u128) -> Result<()> {
+async fn index(tx: &mut db::Tx, clock: &Clock, n: u128) -> Result<()> {
     let document = document(n);
     let ids = [document.id];
     documents::store::list_hashes(tx, &ids).await?;
-    documents::store::upsert_documents(tx, std::slice::from_ref(&document), Utc::now()).await?;
+    documents::store::upsert_documents(tx, std::slice::from_ref(&document), clock.now()).await?;
     documents::store::upsert_chunks(tx, std::slice::from_ref(&document)).await?;
     let pending = vectors::store::list_pending(tx, &ids, "model").await?;
     assert_eq!(pending.len(), 1);
     let vectors = [search::lexical::embed(&pending[0].content)];
-    vectors::store::upsert_embeddings(tx, &pending, &vectors, ("model", Utc::now())).await
+    vectors::store::upsert_embeddings(tx, &pending, &vectors, ("model", clock.now())).await
 }
 
 /// Rows that this transaction has read so far.
@@ -55,7 +55,7 @@ async fn a_document_in_a_growing_tenant_costs_what_the_first_one_cost() {
     let service = Service::start().await;
     let mut tx = service.app.db.tenant(&worker_of(TENANT_A)).await.unwrap();
     for n in 0..UNTIL_PLANNED {
-        index(&mut tx, n as u128).await.unwrap();
+        index(&mut tx, &service.clock, n as u128).await.unwrap();
     }
     let crowd = format!(
         "insert into search.documents (tenant_id, id, niche, entity, title, facet_terms, record_version, content_hash, indexed_at)
@@ -68,7 +68,7 @@ async fn a_document_in_a_growing_tenant_costs_what_the_first_one_cost() {
     );
     tx.conn().execute(sqlx::AssertSqlSafe(crowd)).await.unwrap();
     let before = rows_read(&mut tx).await;
-    index(&mut tx, 1_000_000).await.unwrap();
+    index(&mut tx, &service.clock, 1_000_000).await.unwrap();
     let read = rows_read(&mut tx).await - before;
     assert!(read <= 20, "{read} rows were read for one document");
     tx.rollback().await.unwrap();
