@@ -36,7 +36,7 @@ impl Default for Walk {
     fn default() -> Self {
         Self {
             small_max: 20_000,
-            rest_max: 1_500,
+            rest_max: 500,
             step: 25,
         }
     }

@@ -47,7 +47,7 @@ const FILL: &str = "
     from bench.stage;
     insert into search.embeddings (tenant_id, document_id, ordinal, niche, entity, facet_terms, content_hash, embedding, embedding_model, embedding_updated_at, walked)
     select tenant_id, id, 0, 'software-catalog', 'packages', array['section:utils'], sha256(content::bytea), vector::ext.halfvec, 'lexical-hash-v1', now(),
-           records > 20000 and place > 1500
+           records > 20000 and place > 500
     from (select *, count(*) over (partition by tenant_id) as records, row_number() over (partition by tenant_id order by id) as place from bench.stage) s;
     drop table bench.stage;
 ";
