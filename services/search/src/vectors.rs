@@ -18,6 +18,8 @@ use crate::embedder::TEXTS_PER_CALL_MAX;
 /// So few new vectors change little, so that whether there are too many is looked up no more than once in [`LOOK_LIFETIME`].
 const FEW: usize = 50;
 const LOOK_LIFETIME: Duration = Duration::from_secs(10);
+/// While other work waits for its turn, handing over pauses for so many times as long as it worked.
+const PAUSES: u32 = 3;
 /// Pause after a failure.
 const AGAIN: Duration = Duration::from_secs(5);
 
@@ -182,7 +184,8 @@ pub async fn hand_over(app: &App, ctx: &RequestContext) -> Result<()> {
         step,
     } = app.walk;
     loop {
-        let _turn = app.background.turn().await;
+        let turn = app.background.turn().await;
+        let started = app.clock.instant();
         let mut tx = app.db.tenant(ctx).await?;
         let compared_max = match store::has_walked(&mut tx).await? {
             true => rest_max,
@@ -194,8 +197,14 @@ pub async fn hand_over(app: &App, ctx: &RequestContext) -> Result<()> {
             false => 0,
         };
         tx.commit().await?;
+        drop(turn);
         if handed_over == 0 {
             return Ok(());
+        }
+        // Until then its vectors are compared, which is slower but as good; documents that are not indexed are not found at all.
+        if app.background.is_wanted() {
+            let took = app.clock.instant().saturating_duration_since(started);
+            tokio::time::sleep(took * PAUSES).await;
         }
     }
 }
