@@ -5,10 +5,14 @@
 //! have been seen is never repeated here; whoever made it knows whether that is safe.
 
 use std::error::Error;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use h2::Reason;
 use http::Request;
+use http_body::{Frame, SizeHint};
 use http_body_util::{BodyExt as _, Full};
 use tonic::body::Body;
 
@@ -33,6 +37,55 @@ impl Kept {
     pub(crate) fn request(&self) -> Request<Body> {
         let body = Body::new(Full::new(self.message.clone()));
         Request::from_parts(self.parts.clone(), body)
+    }
+}
+
+/// A body that goes on, lent to one attempt after the other: as long as none has read of it, it is whole.
+#[derive(Clone)]
+pub(crate) struct Lent(Arc<Mutex<Stream>>);
+
+struct Stream {
+    body: Body,
+    is_begun: bool,
+}
+
+impl Lent {
+    pub(crate) fn of(body: Body) -> Self {
+        Self(Arc::new(Mutex::new(Stream {
+            body,
+            is_begun: false,
+        })))
+    }
+
+    /// Whether an attempt has read of it; what was read is gone.
+    pub(crate) fn is_begun(&self) -> bool {
+        self.lock().is_begun
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Stream> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl http_body::Body for Lent {
+    type Data = Bytes;
+    type Error = tonic::Status;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, tonic::Status>>> {
+        let mut stream = self.lock();
+        stream.is_begun = true;
+        Pin::new(&mut stream.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.lock().body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.lock().body.size_hint()
     }
 }
 
@@ -63,4 +116,20 @@ pub(crate) fn is_unsent(error: &(dyn Error + 'static)) -> bool {
         });
         is_given_back || is_refused
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_stream_that_no_attempt_has_read_is_whole_for_the_next() {
+        let lent = Lent::of(Body::new(Full::new(Bytes::from_static(b"the file"))));
+        let first = Body::new(lent.clone());
+        drop(first);
+        assert!(!lent.is_begun());
+        let sent = Body::new(lent.clone()).collect().await.unwrap();
+        assert_eq!(sent.to_bytes(), "the file");
+        assert!(lent.is_begun());
+    }
 }

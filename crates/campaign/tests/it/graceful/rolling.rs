@@ -57,15 +57,10 @@ async fn no_request_fails_and_no_job_is_lost_while_processes_restart() {
     extent.tell("requests that failed", tally.notes().len());
     extent.tell("changes acknowledged", ledger.acknowledged());
     extent.tell("imports", ledger.imports.len());
-    assert!(
-        tally.notes().is_empty(),
-        "{} of {} requests failed:\n{}",
-        tally.notes().len(),
-        tally.sent(),
-        tally.notes().join("\n")
-    );
+    let failed = tally.notes().join("\n");
+    assert_eq!(failed, "", "requests failed");
     reckoning::close_open(&fleet, &houses, &mut ledger).await;
-    let patience = Duration::from_secs(extent.pick(60, 300));
+    let patience = Duration::from_secs(extent.pick(60, 900));
     reckoning::settle(&fleet, &houses, &ledger, patience).await;
 }
 
@@ -87,7 +82,7 @@ async fn begin(
     let (caller, label) = (house.caller.clone(), format!("{}-import", house.label));
     running.push(tasks.spawn(
         "importer",
-        load::keep_importing(caller.clone(), label, RowsPerImport(1_200), stop.clone()),
+        load::keep_importing(caller.clone(), label, RowsPerImport(600), stop.clone()),
     ));
     let staff = fleet.sign_in_as_admin().await;
     let admin = caller.with_token(staff.token().unwrap());
