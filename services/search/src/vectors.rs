@@ -28,7 +28,7 @@ const AGAIN: Duration = Duration::from_secs(5);
 pub struct Walk {
     /// Up to here, all of them: recall 1 at a price of about 20 ms.
     pub small_max: i64,
-    /// Beyond, only so many that came last: a fraction of what the walk costs.
+    /// Beyond, only so many, whichever they are: a fraction of what the walk costs.
     pub rest_max: i64,
     /// Handed over in one transaction and one turn in the background: as much work as a batch of documents.
     pub step: i64,
