@@ -17,7 +17,7 @@ use crate::circuit::Circuit;
 use crate::endpoint::{Endpoint, Place};
 use crate::listener::{find, wait_for};
 use crate::tls::Tls;
-use crate::unsent::{ATTEMPTS, Kept, Lent, is_unsent};
+use crate::unsent::{ATTEMPTS, Kept, is_unsent};
 
 /// A service that does not take the connection by then counts as down.
 const CONNECT_MAX: Duration = Duration::from_secs(1);
@@ -125,22 +125,15 @@ impl Service<Request<Body>> for Channel {
     }
 }
 
-fn is_streamed(request: &Request<Body>) -> bool {
-    proto::policy::of(request.uri().path()).is_none_or(|policy| policy.client_streaming)
-}
-
 /// Calls, and calls again what the connection gave back because its server ends.
 async fn call(
     mut channel: tonic::transport::Channel,
     request: Request<Body>,
 ) -> Result<Response<Body>, BoxError> {
-    if is_streamed(&request) {
-        return call_streamed(channel, request).await;
-    }
     let kept = Kept::of(request).await?;
     for _ in 1..ATTEMPTS {
         match channel.call(kept.request()).await {
-            Err(error) if is_unsent(&error) => {
+            Err(error) if is_unsent(&error) && kept.is_whole() => {
                 tracing::debug!(%error, "a call did not leave and goes to another connection");
                 channel.ready().await?;
             }
@@ -148,26 +141,6 @@ async fn call(
         }
     }
     channel.call(kept.request()).await.map_err(Into::into)
-}
-
-/// A body that goes on cannot be sent twice, so it is called again only as long as nothing of it was read.
-async fn call_streamed(
-    mut channel: tonic::transport::Channel,
-    request: Request<Body>,
-) -> Result<Response<Body>, BoxError> {
-    let (parts, body) = request.into_parts();
-    let lent = Lent::of(body);
-    let request = || Request::from_parts(parts.clone(), Body::new(lent.clone()));
-    for _ in 1..ATTEMPTS {
-        match channel.call(request()).await {
-            Err(error) if is_unsent(&error) && !lent.is_begun() => {
-                tracing::debug!(%error, "an upload did not leave and goes to another connection");
-                channel.ready().await?;
-            }
-            answer => return answer.map_err(Into::into),
-        }
-    }
-    channel.call(request()).await.map_err(Into::into)
 }
 
 async fn late(name: Arc<str>, request: Request<Body>) -> Result<Response<Body>, BoxError> {

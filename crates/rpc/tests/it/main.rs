@@ -4,6 +4,7 @@
 mod crypto;
 mod errors;
 mod forgery;
+mod goaway;
 mod limits;
 mod logs;
 mod memory;

@@ -239,15 +239,25 @@ impl ImportService for Imports {
     }
 }
 
+/// A server that counts the bytes of what is uploaded.
+pub fn imports(clock: &Clock) -> Server {
+    Server::new("niche", testkit::keyring("niche"), clock.clone())
+        .service(ImportServiceServer::new(Imports))
+}
+
 async fn importing(clock: &Clock) -> (Rpc, ImportServiceClient<rpc::Channel>) {
-    let server = Server::new("niche", testkit::keyring("niche"), clock.clone())
-        .service(ImportServiceServer::new(Imports));
-    let rpc = Rpc::start(server).await;
+    let rpc = Rpc::start(imports(clock)).await;
     let client = ImportServiceClient::new(rpc.channel());
     (rpc, client)
 }
 
-fn upload(
+const PARTS: usize = 100;
+const PART_BYTES: usize = 64 * 1024;
+/// The size of the file of [`upload`].
+pub const UPLOAD_BYTES: usize = PARTS * PART_BYTES;
+
+/// An upload in many parts, by Ann.
+pub fn upload(
     clock: &Clock,
     niche: &str,
     key: Option<&str>,
@@ -259,7 +269,7 @@ fn upload(
     };
     let part = |_| CreateImportRequest {
         file: Some(HttpBody {
-            data: vec![b'x'; 64 * 1024].into(),
+            data: vec![b'x'; PART_BYTES].into(),
             ..HttpBody::default()
         }),
         ..CreateImportRequest::default()
@@ -276,7 +286,7 @@ fn upload(
         &ctx,
         clock,
         stream::iter([first])
-            .chain(stream::iter(0..100).map(part))
+            .chain(stream::iter(0..PARTS).map(part))
             .boxed(),
     )
 }
@@ -290,7 +300,7 @@ async fn an_upload_is_taken_part_by_part_and_its_first_message_is_checked() {
         .await
         .unwrap()
         .into_inner();
-    assert_eq!(answer.data.unwrap().id, format!("{} none", 100 * 64 * 1024));
+    assert_eq!(answer.data.unwrap().id, format!("{UPLOAD_BYTES} none"));
     let error = rpc::from_status(
         client
             .create_import(upload(&clock, "No such!", None))
