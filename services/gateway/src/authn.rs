@@ -6,9 +6,10 @@
 
 mod credential;
 mod follow;
+mod renew;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -19,7 +20,8 @@ use proto::auth::v1::access_service_client::AccessServiceClient;
 use proto::auth::v1::{AccessChange, ResolveContextRequest, ResolveContextResponse};
 use proto::policy::{Access as Declared, MethodPolicy};
 use rpc::Forward;
-use tokio::sync::watch;
+use runtime::Tasks;
+use tokio::sync::{Semaphore, watch};
 
 pub use credential::Credential;
 pub use follow::follow;
@@ -53,6 +55,11 @@ pub struct Access {
     permissions: Vec<String>,
     /// Until when it may be used.
     usable_until: DateTime<Utc>,
+    /// From when on the next request has it renewed; never when the credential ends by then.
+    renew_from: Option<DateTime<Utc>>,
+    is_renewed: AtomicBool,
+    /// What [`Pulse::generation`] was before auth was asked.
+    generation: u64,
     /// How long it may stay in the cache; nothing when access changed while it was resolved.
     keep: Duration,
     /// What limits per person or service account count by.
@@ -126,6 +133,8 @@ pub struct Authn {
     remembered: Cache<Key, Arc<Access>>,
     refused: moka::sync::Cache<Key, ErrorCode>,
     pulse: Pulse,
+    renewals: Arc<Semaphore>,
+    tasks: Tasks,
     clock: Clock,
 }
 
@@ -145,7 +154,7 @@ struct Pulse {
 
 impl Authn {
     /// `silence_max` is how long the cache is believed without a word from auth.
-    pub fn new(clock: Clock, silence_max: Duration) -> Self {
+    pub fn new(clock: Clock, tasks: Tasks, silence_max: Duration) -> Self {
         Self {
             remembered: Cache::builder()
                 .max_capacity(REMEMBERED_BYTES_MAX)
@@ -166,6 +175,8 @@ impl Authn {
                 asked: AtomicU64::new(0),
                 remembered: AtomicU64::new(0),
             },
+            renewals: Arc::new(Semaphore::new(renew::RENEWALS_MAX)),
+            tasks,
             clock,
         }
     }
@@ -200,7 +211,7 @@ impl Authn {
 
     /// Tells who is calling. Several requests with the same new credential ask auth once.
     pub async fn resolve(
-        &self,
+        self: &Arc<Self>,
         auth: &Upstream,
         credential: &Credential<'_>,
         request: &Origin<'_>,
@@ -210,8 +221,12 @@ impl Authn {
             return self.ask(auth, credential, request).await.map(Arc::new);
         }
         if let Some(known) = self.remembered.get(&key).await {
-            if self.clock.now() < known.usable_until {
+            let now = self.clock.now();
+            if now < known.usable_until {
                 self.pulse.remembered.fetch_add(1, Ordering::Relaxed);
+                if known.is_due(now) {
+                    self.renew(&known, auth, credential, request);
+                }
                 return Ok(known);
             }
             self.remembered.invalidate(&key).await;
@@ -221,17 +236,32 @@ impl Authn {
         }
         let asking = async { self.ask(auth, credential, request).await.map(Arc::new) };
         match self.remembered.try_get_with(key, asking).await {
-            Ok(access) => Ok(access),
+            Ok(access) => {
+                self.forget_outdated(&key, &access).await;
+                Ok(access)
+            }
             Err(error) => {
-                if matches!(
-                    error.error_code(),
-                    ErrorCode::InvalidToken | ErrorCode::TokenExpired
-                ) {
-                    self.refused.insert(key, error.error_code());
-                }
+                self.note_refusal(key, &error);
                 Err(copy(&error))
             }
         }
+    }
+
+    /// Forgets what has just been remembered if access changed since auth was asked: the change may have passed before the entry was there.
+    async fn forget_outdated(&self, key: &Key, access: &Access) {
+        if self.pulse.generation.load(Ordering::SeqCst) != access.generation {
+            self.remembered.invalidate(key).await;
+        }
+    }
+
+    /// Remembers that a credential is not valid. Answers whether it is so.
+    fn note_refusal(&self, key: Key, error: &Error) -> bool {
+        let code = error.error_code();
+        let is_refused = matches!(code, ErrorCode::InvalidToken | ErrorCode::TokenExpired);
+        if is_refused {
+            self.refused.insert(key, code);
+        }
+        is_refused
     }
 
     async fn ask(
@@ -241,7 +271,7 @@ impl Authn {
         request: &Origin<'_>,
     ) -> Result<Access> {
         self.pulse.asked.fetch_add(1, Ordering::Relaxed);
-        let before = self.pulse.generation.load(Ordering::SeqCst);
+        let generation = self.pulse.generation.load(Ordering::SeqCst);
         let message = ResolveContextRequest {
             credential: credential.secret.to_owned(),
             tenant_header: credential.tenant.map(str::to_owned),
@@ -264,11 +294,10 @@ impl Authn {
         let response = answer
             .map_err(|status| unreachable_is_unavailable(rpc::from_status(status)))?
             .into_inner();
-        let changed = self.pulse.generation.load(Ordering::SeqCst) != before;
-        self.read(response, changed)
+        self.read(response, generation)
     }
 
-    fn read(&self, response: ResolveContextResponse, changed: bool) -> Result<Access> {
+    fn read(&self, response: ResolveContextResponse, generation: u64) -> Result<Access> {
         let time = |stamp: Option<prost_types::Timestamp>| {
             stamp.and_then(|stamp| {
                 DateTime::from_timestamp(stamp.seconds, u32::try_from(stamp.nanos).unwrap_or(0))
@@ -279,6 +308,7 @@ impl Authn {
         let credential_ends =
             time(response.credential_expires_at).unwrap_or(DateTime::<Utc>::MAX_UTC);
         let usable_until = (token_ends - REMAINING_MIN).min(credential_ends);
+        let changed = self.pulse.generation.load(Ordering::SeqCst) != generation;
         let keep = (usable_until - self.clock.now())
             .to_std()
             .unwrap_or(Duration::ZERO);
@@ -294,6 +324,9 @@ impl Authn {
             session_id: response.session_id,
             permissions,
             usable_until,
+            renew_from: (usable_until < credential_ends).then(|| usable_until - renew::EARLY),
+            is_renewed: AtomicBool::new(false),
+            generation,
             keep: if changed { Duration::ZERO } else { keep },
         })
     }

@@ -82,7 +82,11 @@ pub async fn run(
         "gateway.limits",
         limiter.clone().keep_settling(process.shutdown.clone()),
     );
-    let authn = Arc::new(Authn::new(process.clock.clone(), config.access_silence_max));
+    let authn = Arc::new(Authn::new(
+        process.clock.clone(),
+        process.tasks.clone(),
+        config.access_silence_max,
+    ));
     follow_access(&process, &links, &authn)?;
     observe_lookups(&process, &authn);
     let durations = process

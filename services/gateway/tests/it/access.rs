@@ -84,6 +84,64 @@ async fn a_credential_is_resolved_once_for_many_requests() {
     assert_eq!(stage.fake.resolved.load(Ordering::SeqCst), 2);
 }
 
+/// The gateway uses a context for six seconds less than it lives, and has it renewed in the five seconds before that.
+const SOON: Duration = Duration::from_millis(10_900);
+
+/// A stage where ann is known and what is known of her ends soon.
+async fn soon_forgotten() -> Stage {
+    let stage = Stage::start_with(|config| config.rate_limit_factor = 1000.0).await;
+    *stage.fake.context_lives.lock().unwrap() = SOON;
+    assert_eq!(stage.send(stage.as_ann("GET", "/v1/me")).await.status, 200);
+    *stage.fake.context_lives.lock().unwrap() = Duration::from_secs(55);
+    stage
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_waits_while_a_caller_is_renewed_and_auth_is_asked_once() {
+    let stage = soon_forgotten().await;
+    // Whoever waited for that would get a 503.
+    *stage.fake.resolve_delay.lock().unwrap() = Duration::from_secs(60);
+    let got = join_all((0..20).map(|_| stage.send(stage.as_ann("GET", "/v1/me")))).await;
+    assert!(got.iter().all(|got| got.status == 200));
+    eventually("auth is asked", || {
+        let asked = stage.fake.resolved.load(Ordering::SeqCst);
+        async move { (asked == 2).then_some(()) }
+    })
+    .await;
+    assert_eq!(stage.send(stage.as_ann("GET", "/v1/me")).await.status, 200);
+    assert_eq!(stage.fake.resolved.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_whose_renewal_is_refused_is_out() {
+    let stage = soon_forgotten().await;
+    stage.fake.callers.lock().unwrap().remove("ann");
+    eventually("ann is out", || {
+        let request = stage.as_ann("GET", "/v1/me");
+        let stage = &stage;
+        async move { (stage.send(request).await.status == 401).then_some(()) }
+    })
+    .await;
+    // Once for the first request and once for the renewal: what was known had not ended.
+    assert_eq!(stage.fake.resolved.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renewal_takes_the_place_of_what_was_known() {
+    let stage = soon_forgotten().await;
+    *stage.fake.context_lives.lock().unwrap() = SOON;
+    // Each one ends soon in turn and is renewed in turn; what is known for five seconds is renewed once.
+    eventually("the renewed are renewed", || {
+        let request = stage.as_ann("GET", "/v1/me");
+        let stage = &stage;
+        async move {
+            assert_eq!(stage.send(request).await.status, 200);
+            (stage.fake.resolved.load(Ordering::SeqCst) >= 10).then_some(())
+        }
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_tenant_header_goes_to_auth_and_is_part_of_what_is_remembered() {
     let stage = Stage::start().await;

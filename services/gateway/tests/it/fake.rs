@@ -36,6 +36,8 @@ pub struct Fake {
     /// What resolving fails with, when it does.
     pub resolve_fails: Mutex<Option<ErrorCode>>,
     pub resolve_delay: Mutex<Duration>,
+    /// How long a context is valid that is resolved from now on.
+    pub context_lives: Mutex<Duration>,
     pub tenant_headers: Mutex<Vec<String>>,
     changes: watch::Sender<(i64, Option<AccessChange>)>,
     /// Whether auth is silent although its port answers.
@@ -66,6 +68,7 @@ impl Fake {
             resolved: AtomicU64::new(0),
             resolve_fails: Mutex::default(),
             resolve_delay: Mutex::default(),
+            context_lives: Mutex::new(Duration::from_secs(55)),
             tenant_headers: Mutex::default(),
             changes: watch::Sender::new((0, None)),
             silent: AtomicBool::new(false),
@@ -164,9 +167,10 @@ impl AccessService for Own {
                 )
             })?;
             let now = Clock::system().now();
+            let lives = *fake.context_lives.lock().unwrap();
             Ok(ResolveContextResponse {
                 context_token: context_token(&ctx, &Clock::system()),
-                expires_at: Some(stamp(now + chrono::TimeDelta::seconds(55))),
+                expires_at: Some(stamp(now + lives)),
                 credential_expires_at: Some(stamp(now + chrono::TimeDelta::seconds(900))),
                 actor_type: ctx.principal().kind().to_owned(),
                 actor_id: ctx.principal().id().expect("callers have ids").to_string(),
