@@ -69,18 +69,19 @@ pub async fn index_records(app: &App, ctx: &RequestContext, record_ids: &[Uuid])
         store::refresh_filters(&mut tx, &known).await?;
     }
     let ids: Vec<Uuid> = changed.iter().map(|doc| doc.id).collect();
-    let mut embedded = 0;
     if app.embedder.is_local() {
-        embedded = vectors::embed_within(app, &mut tx, &ids).await?;
+        vectors::embed_within(app, &mut tx, &ids).await?;
     } else {
         for part in ids.chunks(DOCUMENTS_PER_EVENT) {
             let document_ids = part.iter().map(Uuid::to_string).collect();
             tx.emit(part[0], &DocumentsIndexed { document_ids })?;
         }
     }
+    let tenant_id = tx.tenant_id();
     tx.commit().await?;
     drop(turn);
-    vectors::note_growth(app, ctx, embedded).await
+    app.grown.note(tenant_id);
+    Ok(())
 }
 
 /// Counts what is indexed and what waits.

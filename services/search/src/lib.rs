@@ -43,7 +43,6 @@ pub struct App {
     pub background: Background,
     pub walked: query::Walked,
     pub walk: vectors::Walk,
-    pub looked: vectors::Looked,
     pub grown: Arc<vectors::Grown>,
     pub clock: Clock,
 }
@@ -84,7 +83,6 @@ impl App {
             background: process.background.clone(),
             walked: query::walked(),
             walk: vectors::Walk::default(),
-            looked: vectors::looked(),
             grown: Arc::default(),
             clock: process.clock.clone(),
         })

@@ -15,13 +15,10 @@ use uuid::Uuid;
 use crate::App;
 use crate::embedder::TEXTS_PER_CALL_MAX;
 
-/// So few new vectors change little, so that whether there are too many is looked up no more than once in [`LOOK_LIFETIME`].
-const FEW: usize = 50;
-const LOOK_LIFETIME: Duration = Duration::from_secs(10);
+/// Whether a tenant has too many vectors to compare is looked up so often at most: a look costs as much as a small search.
+const REST: Duration = Duration::from_secs(10);
 /// While other work waits for its turn, handing over pauses for so many times as long as it worked.
 const PAUSES: u32 = 3;
-/// Pause after a failure.
-const AGAIN: Duration = Duration::from_secs(5);
 
 /// How many vectors of a tenant are compared one by one; the rest are found by a walk through the index.
 #[derive(Clone, Copy, Debug)]
@@ -42,17 +39,6 @@ impl Default for Walk {
             step: 25,
         }
     }
-}
-
-/// Tenants that were looked at of late.
-pub type Looked = moka::future::Cache<TenantId, ()>;
-
-/// None yet.
-pub fn looked() -> Looked {
-    moka::future::Cache::builder()
-        .max_capacity(100_000)
-        .time_to_live(LOOK_LIFETIME)
-        .build()
 }
 
 /// A passage that waits for its embedding.
@@ -78,19 +64,20 @@ pub async fn embed_documents(app: &App, ctx: &RequestContext, document_ids: &[Uu
         let mut tx = app.db.tenant(ctx).await?;
         keep(app, &mut tx, part, &vectors).await?;
         tx.commit().await?;
+        app.grown.note(ctx.require_tenant()?);
     }
-    note_growth(app, ctx, pending.len()).await
+    Ok(())
 }
 
-/// Like [`embed_documents`], but within the transaction that stored the passages: for an embedder that is part of this process. Answers how many
-/// vectors were added; [`note_growth`] is for after the commit.
-pub async fn embed_within(app: &App, tx: &mut Tx, document_ids: &[Uuid]) -> Result<usize> {
+/// Like [`embed_documents`], but within the transaction that stored the passages: for an embedder that is part of this process. After the commit
+/// the tenant is to be noted as [`Grown`].
+pub async fn embed_within(app: &App, tx: &mut Tx, document_ids: &[Uuid]) -> Result<()> {
     let pending = store::list_pending(tx, document_ids, app.embedder.model()).await?;
     for part in pending.chunks(TEXTS_PER_CALL_MAX) {
         let vectors = embed(app, part).await?;
         keep(app, tx, part, &vectors).await?;
     }
-    Ok(pending.len())
+    Ok(())
 }
 
 async fn embed(app: &App, passages: &[PendingPassage]) -> Result<Vec<Vec<f32>>> {
@@ -111,17 +98,6 @@ async fn keep(
     store::upsert_embeddings(tx, passages, vectors, origin).await
 }
 
-/// Notes that a tenant has so many new vectors, after which some may have to be handed over.
-pub async fn note_growth(app: &App, ctx: &RequestContext, added: usize) -> Result<()> {
-    let tenant_id = ctx.require_tenant()?;
-    if added == 0 || (added < FEW && app.looked.contains_key(&tenant_id)) {
-        return Ok(());
-    }
-    app.looked.insert(tenant_id, ()).await;
-    app.grown.note(tenant_id);
-    Ok(())
-}
-
 /// Tenants with new vectors. Known to this process alone: what is to be done for them is seen from the rows, and their next vectors bring them back.
 #[derive(Default)]
 pub struct Grown {
@@ -130,7 +106,8 @@ pub struct Grown {
 }
 
 impl Grown {
-    fn note(&self, tenant_id: TenantId) {
+    /// Notes that a tenant has new vectors, after which some may have to be handed over.
+    pub fn note(&self, tenant_id: TenantId) {
         self.lock().insert(tenant_id);
         self.more.notify_one();
     }
@@ -168,8 +145,8 @@ pub async fn keep_handing_over(app: App, shutdown: Shutdown) {
                 error = error.chain(),
                 "vectors could not be handed over to the index; searches compare them for now"
             );
-            shutdown.or(tokio::time::sleep(AGAIN)).await;
         }
+        shutdown.or(tokio::time::sleep(REST)).await;
     }
 }
 
