@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output};
 
 use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
@@ -14,6 +14,10 @@ use crate::{servers, tree};
 
 /// The defences, each with how to remove it and who must notice.
 pub const LIST: &str = "crates/campaign/mutants.yaml";
+
+/// How much of a failure is shown.
+const REASON_LINES: usize = 3;
+const REASON_CHARS: usize = 240;
 
 /// One defence.
 #[derive(Deserialize)]
@@ -33,9 +37,9 @@ pub struct Mutant {
 }
 
 /// What became of one mutant.
-#[derive(Clone, Copy, PartialEq, Eq)]
 enum Fate {
-    Told,
+    /// Its proof failed, and said this: a proof that fails for another reason tells nothing.
+    Told(String),
     Survived,
     DoesNotCompile,
 }
@@ -57,16 +61,17 @@ pub fn run(root: &Path, only: Option<&str>) -> Result<()> {
     let copy = Copy::of(root)?;
     let mut told = 0;
     for (at, mutant) in mutants.iter().enumerate() {
-        let fate = copy.try_out(mutant)?;
-        told += usize::from(fate == Fate::Told);
-        let word = match fate {
-            Fate::Told => "told",
-            Fate::Survived => "SURVIVED",
-            Fate::DoesNotCompile => "DOES NOT COMPILE",
+        let (word, reason) = match copy.try_out(mutant)? {
+            Fate::Told(reason) => {
+                told += 1;
+                ("told", reason)
+            }
+            Fate::Survived => ("SURVIVED", String::new()),
+            Fate::DoesNotCompile => ("DOES NOT COMPILE", String::new()),
         };
         let Mutant { defence, test, .. } = mutant;
         tree::say(&format!(
-            "{:3}/{}  {word}: {defence} ({test})",
+            "{:3}/{}  {word}: {defence} ({test}) {reason}",
             at + 1,
             mutants.len()
         ));
@@ -109,29 +114,48 @@ impl Copy {
             &path,
             sound.replace(mutant.find.trim_end(), mutant.replace.trim_end()),
         )?;
-        let compiles = self.cargo(mutant, &["--no-run"])?;
-        let passes = compiles && self.cargo(mutant, &[])?;
+        let compiled = self.cargo(mutant, &["--no-run"])?;
+        let fate = if compiled.status.success() {
+            let tested = self.cargo(mutant, &[])?;
+            match tested.status.success() {
+                true => Fate::Survived,
+                false => Fate::Told(reason(&String::from_utf8_lossy(&tested.stdout))),
+            }
+        } else {
+            Fate::DoesNotCompile
+        };
         fs::write(&path, sound)?;
-        Ok(match (compiles, passes) {
-            (false, _) => Fate::DoesNotCompile,
-            (true, true) => Fate::Survived,
-            (true, false) => Fate::Told,
-        })
+        Ok(fate)
     }
 
-    fn cargo(&self, mutant: &Mutant, more: &[&str]) -> Result<bool> {
-        let status = Command::new("cargo")
+    fn cargo(&self, mutant: &Mutant, more: &[&str]) -> Result<Output> {
+        Command::new("cargo")
             .args(["test", "--locked", "--quiet"])
             .args(more)
             .args(mutant.test.split_whitespace())
             .current_dir(&self.folder)
             .env("CARGO_TARGET_DIR", &self.target)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status()
-            .context("cannot run cargo")?;
-        Ok(status.success())
+            .output()
+            .context("cannot run cargo")
     }
+}
+
+/// The first failure in what tests printed: where, and the first lines of what they said.
+fn reason(printed: &str) -> String {
+    let mut lines = printed
+        .lines()
+        .skip_while(|line| !line.contains("panicked at"));
+    let place = lines
+        .next()
+        .and_then(|line| line.split_once("panicked at "))
+        .map_or("without a word", |(_, place)| place);
+    let said: Vec<&str> = lines
+        .take_while(|line| !line.trim().is_empty() && !line.starts_with("note:"))
+        .take(REASON_LINES)
+        .map(str::trim)
+        .collect();
+    let said: String = said.join(" ").chars().take(REASON_CHARS).collect();
+    format!("{place} {said}")
 }
 
 impl Drop for Copy {
