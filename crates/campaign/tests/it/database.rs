@@ -1,6 +1,7 @@
 //! The database keeps tenants apart, whatever the application forgets, and whatever happens to its connections.
 
 mod attempts;
+mod bonds;
 mod catalogue;
 mod definers;
 mod detours;

@@ -1,5 +1,6 @@
 //! Refresh against whatever ends a session: once the end has returned, nothing is minted any more.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use campaign::Extent;
@@ -90,11 +91,13 @@ impl Lane<'_> {
             .context_token;
         let head_start = Duration::from_micros(self.below(HEAD_START_MAX_US));
         let first = pair.refresh_token.to_string();
-        let refreshing = refresh_until_refused(service, first.clone());
+        let is_over = AtomicBool::new(false);
+        let refreshing = refresh_until_refused(service, first.clone(), &is_over);
         let ending = async {
             // sleeps because the end is to come at every possible moment of the refreshes
             tokio::time::sleep(head_start).await;
             self.end(end, &context).await;
+            is_over.store(true, Ordering::SeqCst);
             self.links(session_id).await
         };
         let ((minted, refusal), links) = futures::future::join(refreshing, ending).await;
@@ -181,15 +184,25 @@ impl Lane<'_> {
 
 /// Everything that clients of one session get before one of them is refused, and how it is. Being told to come back they come back.
 ///
-/// They go from token to token together: one that stays behind would be a thief.
-async fn refresh_until_refused(service: &Service, mut token: String) -> (Vec<TokenPair>, String) {
+/// They go from token to token together: one that stays behind would be a thief. Who gets a token for a question of after the end stops, too.
+async fn refresh_until_refused(
+    service: &Service,
+    mut token: String,
+    is_over: &AtomicBool,
+) -> (Vec<TokenPair>, String) {
     let mut minted: Vec<TokenPair> = Vec::new();
     loop {
+        let is_late = is_over.load(Ordering::SeqCst);
         let mut refusal = None;
         let answers = join_all((0..CLIENTS).map(|_| service.refresh(&token))).await;
         for answer in answers {
             match answer {
-                Ok(pair) => minted.push(pair),
+                Ok(pair) => {
+                    if is_late {
+                        refusal = Some("nothing".to_owned());
+                    }
+                    minted.push(pair);
+                }
                 Err(error) => match error.error_code().as_str() {
                     "SERVICE_UNAVAILABLE" | "DEADLINE_EXCEEDED" => {}
                     code => refusal = Some(code.to_owned()),
