@@ -69,6 +69,9 @@ enum Command {
     Mutants {
         /// A part of the defence's name or of its file's path; all when left out.
         only: Option<String>,
+        /// Begin at this number, to go on with a run that was interrupted.
+        #[arg(long, default_value_t = 1)]
+        from: usize,
     },
     /// Check the house rules that no compiler knows.
     Tidy,
@@ -88,7 +91,7 @@ pub fn run() -> ExitCode {
         Command::Openapi { check, gateway } => description::run(&root, gateway.as_deref(), check),
         Command::Bench(extent) => bench::run(&root, &extent),
         Command::Campaign { name, release } => campaign::run(&root, name.as_deref(), release),
-        Command::Mutants { only } => mutants::run(&root, only.as_deref()),
+        Command::Mutants { only, from } => mutants::run(&root, only.as_deref(), from),
         Command::Tidy => tidy::run(&root),
         Command::NewService { noun } => new_service::run(&root, &noun),
         Command::Sqlx { services, check } => query_data::run(&root, &services, check),

@@ -49,8 +49,8 @@ pub fn list(text: &str) -> Result<Vec<Mutant>> {
     serde_norway::from_str(text).context(LIST)
 }
 
-/// Tries every mutant whose defence or file contains `only`; fails when one survives.
-pub fn run(root: &Path, only: Option<&str>) -> Result<()> {
+/// Tries every mutant whose defence or file contains `only`, beginning with number `from`; fails when one survives.
+pub fn run(root: &Path, only: Option<&str>, from: usize) -> Result<()> {
     if !servers::are_known() {
         return servers::again_with_servers(root);
     }
@@ -59,8 +59,9 @@ pub fn run(root: &Path, only: Option<&str>) -> Result<()> {
         only.is_none_or(|part| mutant.defence.contains(part) || mutant.file.contains(part))
     });
     let copy = Copy::of(root)?;
+    let before = from.saturating_sub(1).min(mutants.len());
     let mut told = 0;
-    for (at, mutant) in mutants.iter().enumerate() {
+    for (at, mutant) in mutants.iter().enumerate().skip(before) {
         let (word, reason) = match copy.try_out(mutant)? {
             Fate::Told(reason) => {
                 told += 1;
@@ -76,8 +77,9 @@ pub fn run(root: &Path, only: Option<&str>) -> Result<()> {
             mutants.len()
         ));
     }
-    if told < mutants.len() {
-        bail!("{told} of {} removed defences were told", mutants.len());
+    let tried = mutants.len() - before;
+    if told < tried {
+        bail!("{told} of {tried} removed defences were told");
     }
     tree::say(&format!("all {told} removed defences were told"));
     Ok(())
