@@ -294,10 +294,15 @@ impl Authn {
         let response = answer
             .map_err(|status| unreachable_is_unavailable(rpc::from_status(status)))?
             .into_inner();
-        self.read(response, generation)
+        self.read(response, generation, renew::early(&credential.key()))
     }
 
-    fn read(&self, response: ResolveContextResponse, generation: u64) -> Result<Access> {
+    fn read(
+        &self,
+        response: ResolveContextResponse,
+        generation: u64,
+        early: TimeDelta,
+    ) -> Result<Access> {
         let time = |stamp: Option<prost_types::Timestamp>| {
             stamp.and_then(|stamp| {
                 DateTime::from_timestamp(stamp.seconds, u32::try_from(stamp.nanos).unwrap_or(0))
@@ -324,7 +329,7 @@ impl Authn {
             session_id: response.session_id,
             permissions,
             usable_until,
-            renew_from: (usable_until < credential_ends).then(|| usable_until - renew::EARLY),
+            renew_from: (usable_until < credential_ends).then(|| usable_until - early),
             is_renewed: AtomicBool::new(false),
             generation,
             keep: if changed { Duration::ZERO } else { keep },

@@ -10,9 +10,17 @@ use super::{Access, Authn, Credential, Key, Origin};
 use crate::upstream::Upstream;
 
 /// Longer than auth may take; short, because whoever has stopped calling need not be renewed.
-pub(super) const EARLY: TimeDelta = TimeDelta::seconds(5);
-/// Renewals under way at once. Beyond, what is known ends and its next request asks auth itself: that one makes its caller wait, not auth.
-pub(super) const RENEWALS_MAX: usize = 8;
+const EARLY_MIN: TimeDelta = TimeDelta::seconds(5);
+/// Callers who came together are renewed at different times within this, or they would come together again every minute.
+const SPREAD_MS: u16 = 20_000;
+/// Renewals under way at once. One for which there is no place waits for the caller's next request, and in the end that request waits for it.
+pub(super) const RENEWALS_MAX: usize = 2;
+
+/// How long before the end of what is known of a caller it is renewed; always the same for the same credential.
+pub(super) fn early(key: &Key) -> TimeDelta {
+    let spread = u16::from_be_bytes([key[0], key[1]]) % SPREAD_MS;
+    EARLY_MIN + TimeDelta::milliseconds(spread.into())
+}
 
 impl Access {
     /// Whether it ends soon and nobody renews it yet.

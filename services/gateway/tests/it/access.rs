@@ -84,7 +84,7 @@ async fn a_credential_is_resolved_once_for_many_requests() {
     assert_eq!(stage.fake.resolved.load(Ordering::SeqCst), 2);
 }
 
-/// The gateway uses a context for six seconds less than it lives, and has it renewed in the five seconds before that.
+/// The gateway uses a context for six seconds less than it lives, and has it renewed in at least five seconds before that.
 const SOON: Duration = Duration::from_millis(10_900);
 
 /// A stage where ann is known and what is known of her ends soon.
