@@ -7,6 +7,8 @@ use testkit::eventually;
 use super::broker::RawBroker;
 use super::stage::Stage;
 
+const SECONDS_WITHOUT_PROGRESS: u32 = 30;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_import_waits_for_the_object_store_and_loses_no_row() {
     let rows = Extent::of_this_run().pick(300, 20_000);
@@ -31,20 +33,32 @@ async fn an_import_waits_for_the_object_store_and_loses_no_row() {
         "{waiting}"
     );
     stage.gates.s3.restore();
-    let mut seen = Value::Null;
-    for _ in 0..30 {
-        seen = stage.import_status(&import).await;
-        if seen["status"] == "succeeded" {
-            break;
-        }
-        // sleeps because the ladder's first pause is five seconds
-        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
-    }
+    let seen = finished(&stage, &import).await;
     assert_eq!(seen["status"], "succeeded", "{seen}");
     assert_eq!(seen["createdRows"].as_i64(), Some(rows), "{seen}");
     let imported = "niche.records where data ->> 'name' like 'imported-%'";
     assert_eq!(stage.count(imported).await, rows);
     stage.platform.stop().await;
+}
+
+/// The import when it no longer runs, or when it has come no further in so many seconds.
+async fn finished(stage: &Stage, import: &str) -> Value {
+    let (mut rows, mut still) = (Value::Null, 0);
+    loop {
+        let seen = stage.import_status(import).await;
+        let is_under_way = matches!(seen["status"].as_str(), Some("queued" | "running"));
+        still = if seen["processedRows"] == rows {
+            still + 1
+        } else {
+            0
+        };
+        if !is_under_way || still > SECONDS_WITHOUT_PROGRESS {
+            return seen;
+        }
+        rows = seen["processedRows"].clone();
+        // sleeps because the ladder's first pause is five seconds
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
