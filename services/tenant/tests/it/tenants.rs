@@ -2,6 +2,7 @@
 
 use kernel::{ErrorCode, RequestContext, TenantId};
 use proto::tenant::v1 as pb;
+use sqlx::Executor as _;
 use testkit::{ANN, TENANT_A, TENANT_B};
 
 use crate::harness::{Service, ann, ann_of, request, staff};
@@ -13,6 +14,14 @@ fn id_of(tenant: &pb::Tenant) -> TenantId {
 fn with_key(key: &'static str) -> RequestContext {
     testkit::context()
         .user(ANN)
+        .key(key)
+        .method("/tenant.v1.TenantService/CreateTenant")
+        .build()
+}
+
+fn with_key_of_staff(key: &'static str) -> RequestContext {
+    testkit::context()
+        .platform(ANN)
         .key(key)
         .method("/tenant.v1.TenantService/CreateTenant")
         .build()
@@ -184,6 +193,36 @@ async fn only_platform_staff_names_an_owner_and_must() {
         created.data["ownerUserId"], "",
         "an address must not travel in an event"
     );
+}
+
+/// Fails whatever is committed, after everything else has gone well.
+const FAIL_COMMITS: &str = "
+    create function public.fail() returns trigger language plpgsql as $$ begin raise exception 'no'; end $$;
+    create constraint trigger fail after insert on tenant.tenants deferrable initially deferred
+        for each row execute function public.fail()";
+
+#[tokio::test]
+async fn a_creation_that_failed_after_its_owner_was_told_makes_that_very_tenant_when_it_is_repeated()
+ {
+    let service = Service::start().await;
+    let mut admin = service.db.admin().await;
+    let staff = with_key_of_staff("k-1");
+    admin.execute(sqlx::raw_sql(FAIL_COMMITS)).await.unwrap();
+    service
+        .create(&staff, with_owner("casa-1"))
+        .await
+        .unwrap_err();
+    admin
+        .execute("drop trigger fail on tenant.tenants")
+        .await
+        .unwrap();
+    let tenant = service.create(&staff, with_owner("casa-1")).await.unwrap();
+    let provisioned = service.auth.provisioned.lock().unwrap().clone();
+    let told: Vec<_> = provisioned
+        .iter()
+        .map(|told| told.access.as_ref().unwrap().tenant_id.clone())
+        .collect();
+    assert_eq!(told, [tenant.id.clone(), tenant.id]);
 }
 
 #[tokio::test]
