@@ -152,6 +152,7 @@ fn reason(printed: &str) -> String {
         .and_then(|line| line.split_once("panicked at "))
         .map_or("without a word", |(_, place)| place);
     let said: Vec<&str> = lines
+        .skip_while(|line| line.trim().is_empty())
         .take_while(|line| !line.trim().is_empty() && !line.starts_with("note:"))
         .take(REASON_LINES)
         .map(str::trim)
