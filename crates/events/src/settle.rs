@@ -145,3 +145,21 @@ fn failed(broker: &Broker, message: &Message, reason: &str, attempt: u32) -> Bas
         .map_or("", |id| id.as_str());
     properties(id, headers)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_exchange_that_is_never_answered_is_given_up_when_the_process_ends() {
+        let shutdown = Shutdown::new();
+        let prompt = until_the_end(&shutdown, std::future::ready(1)).await;
+        assert_eq!(prompt, Some(1));
+        shutdown.begin();
+        let prompt = until_the_end(&shutdown, std::future::ready(1)).await;
+        assert_eq!(prompt, Some(1), "an answer that is there counts");
+        let silent = until_the_end(&shutdown, std::future::pending::<()>());
+        let ended = tokio::time::timeout(LAST_EXCHANGE * 2, silent).await;
+        assert_eq!(ended.unwrap(), None);
+    }
+}

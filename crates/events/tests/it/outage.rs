@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 
-use kernel::Code;
+use events::Queue;
+use kernel::{Code, Error};
 use lapin::options::{QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use testkit::{Proxy, eventually};
@@ -125,6 +126,43 @@ async fn a_queue_that_somebody_deletes_is_declared_anew_with_what_it_missed() {
         (distinct() == 11).then_some(())
     })
     .await;
+    probe.stop().await;
+}
+
+#[tokio::test]
+async fn a_failed_event_is_held_while_the_queue_of_its_retry_is_gone() {
+    let probe = Probe::new().await;
+    let seen = Seen::default();
+    let noted = seen.clone();
+    probe.start_consumer(users(), move |delivery| {
+        noted.note(&delivery);
+        let is_first = noted.len() == 2;
+        async move {
+            match is_first {
+                true => Err(Error::unavailable("probe", "the source is down")),
+                false => Ok(()),
+            }
+        }
+    });
+    probe.start_relay();
+    probe.emit("ann", 1).await;
+    eventually("the consumer is at work", || async {
+        (seen.len() == 1).then_some(())
+    })
+    .await;
+    let first_pause = Queue::new("probe.users.retry.40ms", ["user.created"]);
+    probe.delete(&first_pause).await;
+    probe.emit("bob", 1).await;
+    eventually("the second event fails", || async {
+        (seen.len() == 2).then_some(())
+    })
+    .await;
+    events::declare(&probe.broker, &users()).await.unwrap();
+    eventually("it is tried again", || async {
+        (seen.len() == 3).then_some(())
+    })
+    .await;
+    assert_eq!(seen.all()[2].event_id(), seen.all()[1].event_id());
     probe.stop().await;
 }
 
