@@ -146,3 +146,14 @@ fn bombs_are_refused_before_they_grow() {
     examine(&alone("a: &a\n  b: *a\n"));
     examine(&alone(&"x".repeat(2 << 20)));
 }
+
+#[test]
+fn a_file_over_its_limit_is_told_and_not_read() {
+    let (kits, problems) = lint::test(&alone(&format!("#{}", "x".repeat(1024 * 1024))));
+    let told = lint::render(&problems);
+    assert!(kits.is_empty(), "{}", kits.len());
+    assert!(
+        told.contains("the file is larger than 1048576 bytes"),
+        "{told}"
+    );
+}
