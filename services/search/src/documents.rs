@@ -77,10 +77,11 @@ pub async fn index_records(app: &App, ctx: &RequestContext, record_ids: &[Uuid])
             tx.emit(part[0], &DocumentsIndexed { document_ids })?;
         }
     }
-    let tenant_id = tx.tenant_id();
     tx.commit().await?;
     drop(turn);
-    app.grown.note(tenant_id);
+    if app.embedder.is_local() {
+        app.grown.note(ctx.require_tenant()?);
+    }
     Ok(())
 }
 
