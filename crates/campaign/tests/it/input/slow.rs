@@ -12,6 +12,9 @@ use crate::input::oversized::post;
 use crate::input::stage::{IMPORTS, Stage};
 use crate::input::wire::canary;
 
+/// A client that is still kept after this long is told as such; without an end of its own a proof would never fail.
+const KEPT_MAX: Duration = Duration::from_secs(20);
+
 /// Opens a connection, sends a part, and tells the status of the answer and how long it took to come.
 #[expect(
     clippy::disallowed_methods,
@@ -44,6 +47,7 @@ async fn trickle(address: SocketAddr, first: Vec<u8>, drip: &'static [u8]) -> (u
     let heard = tokio::select! {
         heard = hearing => heard,
         () = dripping => Vec::new(),
+        () = tokio::time::sleep(KEPT_MAX) => Vec::new(),
     };
     let text = String::from_utf8_lossy(&heard).into_owned();
     let status = text
@@ -105,11 +109,8 @@ async fn slow_clients_are_let_go_and_hold_nobody_up() {
     };
     let (ends, ()) = tokio::join!(join_all(clients), others);
     for (n, ((status, elapsed), expected)) in ends.iter().zip(expected).enumerate() {
+        assert!(*elapsed < KEPT_MAX, "client {n} was kept for {elapsed:?}");
         assert_eq!(*status, expected, "client {n} after {elapsed:?}");
-        assert!(
-            *elapsed < Duration::from_secs(20),
-            "client {n} was kept for {elapsed:?}"
-        );
     }
     extent.tell("slow clients", ends.len());
     stage.platform.stop().await;
