@@ -60,7 +60,7 @@ pub struct Access {
     is_renewed: AtomicBool,
     /// What [`Pulse::generation`] was before auth was asked.
     generation: u64,
-    /// How long it may stay in the cache; nothing when access changed while it was resolved.
+    /// How long it may stay in the cache.
     keep: Duration,
     /// What limits per person or service account count by.
     pub actor_subject: String,
@@ -247,7 +247,7 @@ impl Authn {
         }
     }
 
-    /// Forgets what has just been remembered if access changed since auth was asked: the change may have passed before the entry was there.
+    /// Forgets what has just been remembered if access changed since auth was asked: the change passed before the entry was there.
     async fn forget_outdated(&self, key: &Key, access: &Access) {
         if self.pulse.generation.load(Ordering::SeqCst) != access.generation {
             self.remembered.invalidate(key).await;
@@ -313,7 +313,6 @@ impl Authn {
         let credential_ends =
             time(response.credential_expires_at).unwrap_or(DateTime::<Utc>::MAX_UTC);
         let usable_until = (token_ends - REMAINING_MIN).min(credential_ends);
-        let changed = self.pulse.generation.load(Ordering::SeqCst) != generation;
         let keep = (usable_until - self.clock.now())
             .to_std()
             .unwrap_or(Duration::ZERO);
@@ -332,7 +331,7 @@ impl Authn {
             renew_from: (usable_until < credential_ends).then(|| usable_until - early),
             is_renewed: AtomicBool::new(false),
             generation,
-            keep: if changed { Duration::ZERO } else { keep },
+            keep,
         })
     }
 

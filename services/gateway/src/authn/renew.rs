@@ -106,3 +106,27 @@ impl Asker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn callers_who_come_together_are_renewed_apart() {
+        let whole_seconds = (0..1_000).map(|n| {
+            let name = format!("caller {n}");
+            let early = early(
+                &Credential {
+                    secret: &name,
+                    tenant: None,
+                }
+                .key(),
+            );
+            early.num_seconds()
+        });
+        let seconds: HashSet<i64> = whole_seconds.collect();
+        assert_eq!(seconds, (5..25).collect::<HashSet<i64>>());
+    }
+}

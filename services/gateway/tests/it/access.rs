@@ -1,13 +1,10 @@
 //! Who gets in, and how soon they are out again.
 
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
-use futures::future::join_all;
 use kernel::ErrorCode;
-use proto::auth::v1::AccessChange;
 use serde_json::json;
-use testkit::{ANN, BOB, TENANT_A, TENANT_B, context, eventually};
+use testkit::{ANN, BOB, TENANT_A, context};
 
 use crate::fake::RECORD;
 use crate::stage::Stage;
@@ -65,84 +62,6 @@ async fn a_credential_comes_in_one_header() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_credential_is_resolved_once_for_many_requests() {
-    let stage = Stage::start().await;
-    *stage.fake.resolve_delay.lock().unwrap() = Duration::from_millis(200);
-    let got = join_all((0..20).map(|_| stage.send(stage.as_ann("GET", "/v1/me")))).await;
-    assert!(got.iter().all(|got| got.status == 200));
-    assert_eq!(stage.fake.resolved.load(Ordering::SeqCst), 1);
-    // A refusal is remembered too, for a moment.
-    for _ in 0..5 {
-        assert_eq!(
-            stage
-                .send(stage.request("GET", "/v1/me").bearer_auth("stranger"))
-                .await
-                .status,
-            401
-        );
-    }
-    assert_eq!(stage.fake.resolved.load(Ordering::SeqCst), 2);
-}
-
-/// The gateway uses a context for six seconds less than it lives, and has it renewed in at least five seconds before that.
-const SOON: Duration = Duration::from_millis(10_900);
-
-/// A stage where ann is known and what is known of her ends soon.
-async fn soon_forgotten() -> Stage {
-    let stage = Stage::start_with(|config| config.rate_limit_factor = 1000.0).await;
-    *stage.fake.context_lives.lock().unwrap() = SOON;
-    assert_eq!(stage.send(stage.as_ann("GET", "/v1/me")).await.status, 200);
-    *stage.fake.context_lives.lock().unwrap() = Duration::from_secs(55);
-    stage
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn nobody_waits_while_a_caller_is_renewed_and_auth_is_asked_once() {
-    let stage = soon_forgotten().await;
-    // Whoever waited for that would get a 503.
-    *stage.fake.resolve_delay.lock().unwrap() = Duration::from_secs(60);
-    let got = join_all((0..20).map(|_| stage.send(stage.as_ann("GET", "/v1/me")))).await;
-    assert!(got.iter().all(|got| got.status == 200));
-    eventually("auth is asked", || {
-        let asked = stage.fake.resolved.load(Ordering::SeqCst);
-        async move { (asked == 2).then_some(()) }
-    })
-    .await;
-    assert_eq!(stage.send(stage.as_ann("GET", "/v1/me")).await.status, 200);
-    assert_eq!(stage.fake.resolved.load(Ordering::SeqCst), 2);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_caller_whose_renewal_is_refused_is_out() {
-    let stage = soon_forgotten().await;
-    stage.fake.callers.lock().unwrap().remove("ann");
-    eventually("ann is out", || {
-        let request = stage.as_ann("GET", "/v1/me");
-        let stage = &stage;
-        async move { (stage.send(request).await.status == 401).then_some(()) }
-    })
-    .await;
-    // Once for the first request and once for the renewal: what was known had not ended.
-    assert_eq!(stage.fake.resolved.load(Ordering::SeqCst), 2);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_renewal_takes_the_place_of_what_was_known() {
-    let stage = soon_forgotten().await;
-    *stage.fake.context_lives.lock().unwrap() = SOON;
-    // Each one ends soon in turn and is renewed in turn; what is known for five seconds is renewed once.
-    eventually("the renewed are renewed", || {
-        let request = stage.as_ann("GET", "/v1/me");
-        let stage = &stage;
-        async move {
-            assert_eq!(stage.send(request).await.status, 200);
-            (stage.fake.resolved.load(Ordering::SeqCst) >= 10).then_some(())
-        }
-    })
-    .await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn the_tenant_header_goes_to_auth_and_is_part_of_what_is_remembered() {
     let stage = Stage::start().await;
     let get = |tenant: &str| stage.as_ann("GET", "/v1/me").header("x-tenant-id", tenant);
@@ -155,102 +74,6 @@ async fn the_tenant_header_goes_to_auth_and_is_part_of_what_is_remembered() {
     assert_eq!(
         (got.status, got.problem().as_str()),
         (400, "TENANT_MISMATCH")
-    );
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_change_of_access_takes_effect_at_once_and_only_for_whom_it_concerns() {
-    let stage = Stage::start_with(|config| config.rate_limit_factor = 1000.0).await;
-    let bob = context().user(BOB).tenant(TENANT_B).build();
-    stage.fake.callers.lock().unwrap().insert("bob".into(), bob);
-    let as_bob = || stage.request("GET", "/v1/me").bearer_auth("bob");
-    assert_eq!(stage.send(stage.as_ann("GET", "/v1/me")).await.status, 200);
-    assert_eq!(stage.send(as_bob()).await.status, 200);
-    stage.fake.callers.lock().unwrap().remove("ann");
-    let got = stage.send(stage.as_ann("GET", "/v1/me")).await;
-    assert_eq!(
-        got.status,
-        200,
-        "nothing has been told yet: {} {}",
-        got.text,
-        stage.fake.resolved.load(Ordering::SeqCst)
-    );
-    stage.fake.change(AccessChange {
-        tenant_id: Some(TENANT_A.to_string()),
-        actor_id: Some(ANN.to_string()),
-        session_id: None,
-    });
-    tokio::time::timeout(
-        Duration::from_secs(1),
-        eventually("ann is out", || {
-            let request = stage.as_ann("GET", "/v1/me");
-            let stage = &stage;
-            async move { (stage.send(request).await.status == 401).then_some(()) }
-        }),
-    )
-    .await
-    .expect("a revocation takes effect within a second");
-    let before = stage.fake.resolved.load(Ordering::SeqCst);
-    assert_eq!(stage.send(as_bob()).await.status, 200);
-    assert_eq!(
-        stage.fake.resolved.load(Ordering::SeqCst),
-        before,
-        "bob is still remembered"
-    );
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn silence_of_auth_ends_the_trust_in_what_is_remembered() {
-    let stage = Stage::start_with(|config| {
-        config.access_silence_max = Duration::from_millis(400);
-        config.rate_limit_factor = 1000.0;
-    })
-    .await;
-    assert_eq!(stage.send(stage.as_ann("GET", "/v1/me")).await.status, 200);
-    stage.fake.silent.store(true, Ordering::SeqCst);
-    eventually("the gateway is not ready", || {
-        let health = stage.process.health.clone();
-        async move { (!health.readiness().await.is_ready()).then_some(()) }
-    })
-    .await;
-    // Every request asks now, so a revocation that could not be told still counts.
-    let before = stage.fake.resolved.load(Ordering::SeqCst);
-    for _ in 0..3 {
-        assert_eq!(stage.send(stage.as_ann("GET", "/v1/me")).await.status, 200);
-    }
-    assert_eq!(stage.fake.resolved.load(Ordering::SeqCst), before + 3);
-    stage.fake.callers.lock().unwrap().clear();
-    assert_eq!(stage.send(stage.as_ann("GET", "/v1/me")).await.status, 401);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn without_auth_nobody_with_a_credential_gets_in() {
-    let stage =
-        Stage::start_with(|config| config.access_silence_max = Duration::from_millis(300)).await;
-    assert_eq!(stage.send(stage.as_ann("GET", "/v1/me")).await.status, 200);
-    assert!(stage.services.stop(Duration::from_secs(5)).await);
-    let got = eventually("the cache is not believed", || {
-        let request = stage.as_ann("GET", "/v1/me");
-        let stage = &stage;
-        async move {
-            let got = stage.send(request).await;
-            let is_ready = stage.process.health.readiness().await.is_ready();
-            (got.status == 503 && !is_ready).then_some(got)
-        }
-    })
-    .await;
-    assert_eq!(got.problem(), "SERVICE_UNAVAILABLE");
-    assert_eq!(
-        stage
-            .send(stage.request("GET", "/health/live"))
-            .await
-            .status,
-        200
-    );
-    let got = stage.send(stage.request("GET", "/health/ready")).await;
-    assert_eq!(
-        (got.status, got.problem().as_str()),
-        (503, "SERVICE_UNAVAILABLE")
     );
 }
 

@@ -36,6 +36,8 @@ pub struct Fake {
     /// What resolving fails with, when it does.
     pub resolve_fails: Mutex<Option<ErrorCode>>,
     pub resolve_delay: Mutex<Duration>,
+    /// While a test holds this, the answers about ann are ready and on their way.
+    pub answers_held: tokio::sync::Mutex<()>,
     /// How long a context is valid that is resolved from now on.
     pub context_lives: Mutex<Duration>,
     pub tenant_headers: Mutex<Vec<String>>,
@@ -68,6 +70,7 @@ impl Fake {
             resolved: AtomicU64::new(0),
             resolve_fails: Mutex::default(),
             resolve_delay: Mutex::default(),
+            answers_held: tokio::sync::Mutex::default(),
             context_lives: Mutex::new(Duration::from_secs(55)),
             tenant_headers: Mutex::default(),
             changes: watch::Sender::new((0, None)),
@@ -159,6 +162,9 @@ impl AccessService for Own {
                 .unwrap()
                 .get(&message.credential)
                 .cloned();
+            if message.credential == "ann" {
+                drop(fake.answers_held.lock().await);
+            }
             let ctx = known.ok_or_else(|| {
                 Error::new(
                     ErrorCode::InvalidToken,

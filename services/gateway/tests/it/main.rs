@@ -10,6 +10,7 @@ mod limits;
 mod problems;
 mod properties;
 mod protocol;
+mod remembering;
 mod stage;
 mod streaming;
 mod uploads;
