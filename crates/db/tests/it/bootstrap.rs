@@ -42,6 +42,28 @@ async fn runtime_roles_have_timeouts_and_an_empty_search_path() {
     }
 }
 
+/// The role says so itself: a server may be set up otherwise.
+#[tokio::test]
+async fn a_service_keeps_its_plans_and_reads_by_keys() {
+    let database = database().await;
+    let mut app = database.role("probe_app").await;
+    let settings: Vec<(String, String, String)> = sqlx::query_as(
+        "select name, setting, source from pg_settings where name in ('enable_seqscan', 'jit', 'plan_cache_mode') order by name",
+    )
+    .fetch_all(&mut app)
+    .await
+    .unwrap();
+    let expected = [
+        ("enable_seqscan", "off"),
+        ("jit", "off"),
+        ("plan_cache_mode", "force_generic_plan"),
+    ];
+    assert_eq!(
+        settings,
+        expected.map(|(name, value)| (name.into(), value.into(), "user".into()))
+    );
+}
+
 #[tokio::test]
 async fn runtime_roles_can_create_nothing() {
     let database = database().await;
