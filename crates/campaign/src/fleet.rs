@@ -24,6 +24,7 @@ use tempfile::TempDir;
 use testkit::{Proxy, TestDb};
 
 use crate::embedder::FakeEmbedder;
+use crate::faults::Fault;
 use crate::ports::Port;
 pub use balancer::Balancer;
 pub use build::Build;
@@ -186,6 +187,17 @@ impl Fleet {
     /// Starts a process with further settings, for this one life of it.
     pub fn spawn_with(&self, name: &str, settings: &[(&str, &str)]) {
         self.member(name).spawn(settings);
+    }
+
+    /// Starts a process whose time of day is wrong by so many seconds.
+    pub fn spawn_at_wrong_time(&self, name: &str, seconds: i64) {
+        let library = Fault::ClockSkew.compile(self.folder());
+        let library = library.to_str().expect("the folder has a plain name");
+        let settings = [
+            ("LD_PRELOAD", library),
+            ("CLOCK_SKEW_S", &seconds.to_string()),
+        ];
+        self.spawn_with(name, &settings);
     }
 
     /// SIGKILL; answers when the process is gone. Nothing happens to one that is gone already.

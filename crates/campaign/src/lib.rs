@@ -9,6 +9,7 @@
 
 mod embedder;
 mod extent;
+mod faults;
 mod fleet;
 mod gates;
 pub mod load;

@@ -81,7 +81,7 @@ pub(crate) fn is_lock_timeout(error: &sqlx::Error) -> bool {
     code.as_deref() == Some("55P03")
 }
 
-/// Whether the server is down, going down, full, a read-only replica, or could not be asked in time.
+/// Whether the server is down, going down, full, broken, a read-only replica, or could not be asked in time.
 pub(crate) fn is_unreachable(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_)
@@ -92,9 +92,10 @@ pub(crate) fn is_unreachable(error: &sqlx::Error) -> bool {
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed => true,
         sqlx::Error::Database(error) => error.code().is_some_and(|code| {
-            // 08 connection, 53 out of a resource, 57P0x shutting down or starting, 25006 a server that takes no writes.
+            // 08 connection, 53 out of a resource, 58 the system under it fails, 57P0x shutting down or starting, 25006 it takes no writes.
             code.starts_with("08")
                 || code.starts_with("53")
+                || code.starts_with("58")
                 || code.starts_with("57P0")
                 || code == "25006"
         }),

@@ -12,7 +12,7 @@ use kernel::{
 use proto::policy::{Access, Idempotency, MethodPolicy};
 
 use crate::metadata;
-use crate::token::{Actor, ContextClaims, ServiceClaims, Verified, Verifier};
+use crate::token::{Actor, ContextClaims, REASON_INVALID, ServiceClaims, Verified, Verifier};
 
 /// The service whose word about the client's address is believed.
 const GATEWAY: &str = "gateway";
@@ -104,7 +104,7 @@ fn token(headers: &HeaderMap) -> Result<&str> {
 fn wrong_kind() -> Error {
     Error::new(
         ErrorCode::InvalidToken,
-        "access.token_invalid",
+        REASON_INVALID,
         "the token is not valid",
     )
 }

@@ -32,7 +32,7 @@ pub use identity::{Identity, Keyring, PublicKey, Trust};
 pub use listener::Listener;
 pub use peer::{Forward, Peer};
 pub use server::{Limits, Server};
-pub use status::{from_status, to_status};
+pub use status::{from_peer, from_status, to_status};
 pub use tls::Tls;
 
 /// Metadata keys between services. None but the two tokens is ever used to decide who may do what.

@@ -10,6 +10,8 @@ use kernel::{Code, Error, ErrorCode, Violation};
 use tonic::{Status, TimeoutExpired};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 
+use crate::token::{REASON_EXPIRED, REASON_INVALID};
+
 /// The domain of our `ErrorInfo`s; those of others are not read.
 const DOMAIN: &str = "tenantry.dev";
 const CODE: &str = "code";
@@ -95,6 +97,21 @@ pub fn from_status(status: Status) -> Error {
     match details.retry_info().and_then(|info| info.retry_delay) {
         Some(after) => error.with_retry_after(after),
         None => error,
+    }
+}
+
+/// Reads the failure of a call of our own.
+///
+/// Like [`from_status`], but that a service refuses the token that we sent is our trouble and none of whoever asked us, who would sign in again
+/// and again: `SERVICE_UNAVAILABLE`. Clocks are further apart than [`LEEWAY`](crate::token::LEEWAY), or keys differ.
+pub fn from_peer(status: Status) -> Error {
+    let error = from_status(status);
+    match error.reason() {
+        REASON_INVALID | REASON_EXPIRED => Error::unavailable(
+            "another service refuses our token: compare the clocks of both, and their keys",
+            error,
+        ),
+        _ => error,
     }
 }
 

@@ -29,6 +29,10 @@ pub const LIFETIME_MAX: Duration = Duration::from_secs(60);
 /// How far the clocks of two machines may be apart.
 pub const LEEWAY: Duration = Duration::from_secs(5);
 
+/// The reasons of refusals of a token, in the words of the catalogue of texts.
+pub(crate) const REASON_INVALID: &str = "access.token_invalid";
+pub(crate) const REASON_EXPIRED: &str = "access.token_expired";
+
 /// A longer text is refused before it is read: a token with every permission has about 4 KiB.
 const TOKEN_BYTES_MAX: usize = 16 * 1024;
 /// Memory for verified tokens: more than twenty thousand of those of an ordinary caller, so that ten thousand callers with a token that
@@ -333,7 +337,7 @@ impl Window {
         if now >= self.exp.saturating_add(leeway) {
             return Err(Error::new(
                 ErrorCode::TokenExpired,
-                "access.token_expired",
+                REASON_EXPIRED,
                 "the token has ended",
             ));
         }
@@ -345,7 +349,7 @@ fn refuse(why: &'static str) -> Error {
     tracing::debug!(why, "an internal token is refused");
     Error::new(
         ErrorCode::InvalidToken,
-        "access.token_invalid",
+        REASON_INVALID,
         "the token is not valid",
     )
 }

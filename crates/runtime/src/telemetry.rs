@@ -22,8 +22,8 @@ use tracing_subscriber::{Layer, Registry};
 use crate::settings::Reader;
 pub use layer::{Format, Sink};
 
-/// Drivers tell at `info` what only their authors want to know.
-const FILTER_DEFAULT: &str = "info,hyper=warn,h2=warn,tower=warn,lapin=warn,sqlx=warn,rustls=warn,opentelemetry=warn,actix_server=warn";
+/// Drivers tell at `info` what only their authors want to know, and a channel that the broker closes is the answer to a question of ours.
+const FILTER_DEFAULT: &str = "info,hyper=warn,h2=warn,tower=warn,lapin=warn,lapin::channel=off,sqlx=warn,rustls=warn,opentelemetry=warn,actix_server=warn";
 
 /// A collector that is down must not hold up the end of the process.
 const FLUSH_MAX: Duration = Duration::from_secs(2);

@@ -4,6 +4,7 @@
 //! auth streams every change of access and a sign of life each second. After silence the cache is not believed, and each
 //! request asks auth again; when auth is not there, nobody with a credential gets in.
 
+mod ask;
 mod credential;
 mod follow;
 mod renew;
@@ -12,14 +13,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use kernel::{Clock, Error, ErrorCode, Locale, Result};
 use moka::Expiry;
 use moka::future::Cache;
-use proto::auth::v1::access_service_client::AccessServiceClient;
-use proto::auth::v1::{AccessChange, ResolveContextRequest, ResolveContextResponse};
+use proto::auth::v1::AccessChange;
 use proto::policy::{Access as Declared, MethodPolicy};
-use rpc::Forward;
 use runtime::Tasks;
 use tokio::sync::{Semaphore, watch};
 
@@ -34,10 +33,6 @@ const REMEMBERED_BYTES_MAX: u64 = 128 * 1024 * 1024;
 const REFUSED_MAX: u64 = 10_000;
 /// How long a refusal is remembered. Short, because a key that is not known yet may be made any moment.
 const REFUSED_FOR: Duration = Duration::from_secs(3);
-/// A context token must outlive the call that carries it, so it is not used to its last second.
-const REMAINING_MIN: TimeDelta = TimeDelta::seconds(6);
-/// How long auth may take to resolve a credential.
-const RESOLVE_MAX: Duration = Duration::from_secs(3);
 
 type Key = [u8; 32];
 
@@ -264,77 +259,6 @@ impl Authn {
         is_refused
     }
 
-    async fn ask(
-        &self,
-        auth: &Upstream,
-        credential: &Credential<'_>,
-        request: &Origin<'_>,
-    ) -> Result<Access> {
-        self.pulse.asked.fetch_add(1, Ordering::Relaxed);
-        let generation = self.pulse.generation.load(Ordering::SeqCst);
-        let message = ResolveContextRequest {
-            credential: credential.secret.to_owned(),
-            tenant_header: credential.tenant.map(str::to_owned),
-        };
-        let token = auth.peer.service_token(None, None, request.id);
-        let forward = Forward {
-            context_token: Some(&token),
-            request_id: request.id,
-            traceparent: Some(request.traceparent),
-            locale: request.locale,
-            timeout: Some(RESOLVE_MAX),
-            ..Forward::default()
-        };
-        let mut client = AccessServiceClient::new(auth.channel.clone());
-        let call = client.resolve_context(auth.peer.forward(&forward, message));
-        let answer = tokio::time::timeout(RESOLVE_MAX, call).await;
-        let answer = answer.map_err(|_| {
-            Error::unavailable("resolving a credential", "auth did not answer in time")
-        })?;
-        let response = answer
-            .map_err(|status| unreachable_is_unavailable(rpc::from_status(status)))?
-            .into_inner();
-        self.read(response, generation, renew::early(&credential.key()))
-    }
-
-    fn read(
-        &self,
-        response: ResolveContextResponse,
-        generation: u64,
-        early: TimeDelta,
-    ) -> Result<Access> {
-        let time = |stamp: Option<prost_types::Timestamp>| {
-            stamp.and_then(|stamp| {
-                DateTime::from_timestamp(stamp.seconds, u32::try_from(stamp.nanos).unwrap_or(0))
-            })
-        };
-        let token_ends = time(response.expires_at)
-            .ok_or_else(|| Error::internal("auth answered without an end of the context"))?;
-        let credential_ends =
-            time(response.credential_expires_at).unwrap_or(DateTime::<Utc>::MAX_UTC);
-        let usable_until = (token_ends - REMAINING_MIN).min(credential_ends);
-        let keep = (usable_until - self.clock.now())
-            .to_std()
-            .unwrap_or(Duration::ZERO);
-        let mut permissions = response.permissions;
-        permissions.sort_unstable();
-        Ok(Access {
-            actor_subject: format!("{}:{}", response.actor_type, response.actor_id),
-            tenant_subject: response.tenant_id.as_ref().map(|id| format!("tenant:{id}")),
-            context_token: response.context_token,
-            actor_type: response.actor_type,
-            actor_id: response.actor_id,
-            tenant_id: response.tenant_id,
-            session_id: response.session_id,
-            permissions,
-            usable_until,
-            renew_from: (usable_until < credential_ends).then(|| usable_until - early),
-            is_renewed: AtomicBool::new(false),
-            generation,
-            keep,
-        })
-    }
-
     /// Notes that auth is alive.
     fn heard(&self) {
         let since = self
@@ -430,13 +354,5 @@ fn copy(error: &Error) -> Error {
     match error.retry_after() {
         Some(after) => copy.with_retry_after(after).caused_by(error.chain()),
         None => copy.caused_by(error.chain()),
-    }
-}
-
-/// Whatever auth could not answer, the caller can only try again: a credential is never believed for want of an answer.
-fn unreachable_is_unavailable(error: Error) -> Error {
-    match error.error_code() {
-        ErrorCode::DeadlineExceeded => Error::unavailable("resolving a credential", error),
-        _ => error,
     }
 }

@@ -195,7 +195,7 @@ impl Source {
         if status.code() == tonic::Code::Unavailable {
             return self.end("reconnect", "{}");
         }
-        let error = rpc::from_status(status);
+        let error = rpc::from_peer(status);
         self.fail(&error)
     }
 
@@ -224,7 +224,7 @@ pub async fn file(mut parts: Streaming<Bytes>) -> Result<Response<BoxBody>, Erro
     let first = parts
         .message()
         .await
-        .map_err(rpc::from_status)?
+        .map_err(rpc::from_peer)?
         .unwrap_or_default();
     let (content_type, data) = transcode::read_http_body(&first);
     let mut response = Response::new(StatusCode::OK);

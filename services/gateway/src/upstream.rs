@@ -167,7 +167,7 @@ async fn within<T>(
             .map_err(|_| late())?,
         None => call.await,
     };
-    outcome.map_err(rpc::from_status)
+    outcome.map_err(rpc::from_peer)
 }
 
 fn late() -> Error {

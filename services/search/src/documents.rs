@@ -103,7 +103,7 @@ async fn fetch(app: &App, ctx: &RequestContext, record_ids: &[Uuid]) -> Result<V
         .clone()
         .batch_get_search_documents(request)
         .await
-        .map_err(rpc::status::from_status)?;
+        .map_err(rpc::from_peer)?;
     answer
         .into_inner()
         .documents

@@ -411,7 +411,7 @@ async fn provision_now(
         .clone()
         .provision_tenant(request)
         .await
-        .map_err(rpc::status::from_status)?;
+        .map_err(rpc::from_peer)?;
     Ok(())
 }
 
@@ -430,7 +430,7 @@ async fn apply_soon(app: &App, ctx: &RequestContext, request: ApplyTenantAccessR
             .clone()
             .apply_tenant_access(request)
             .await
-            .map_err(rpc::status::from_status)
+            .map_err(rpc::from_peer)
     };
     if let Err(error) = applied.await {
         tracing::warn!(error.code = %error.error_code(), "auth did not answer; the event applies the status: {}", error.chain());

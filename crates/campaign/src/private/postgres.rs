@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
+use crate::faults::Fault;
 use crate::ports::Port;
 
 /// Where Debian keeps every version.
@@ -21,11 +22,41 @@ pub struct PrivatePostgres {
     port: Port,
     binaries: PathBuf,
     folder: TempDir,
+    /// A library that the server is started with.
+    preloaded: Option<PathBuf>,
 }
 
 impl PrivatePostgres {
     /// A server without any data, once it answers. It waits for the disk at every commit, which that of the other tests does not.
     pub fn start() -> Self {
+        let server = Self::prepare();
+        server.go_on();
+        server
+    }
+
+    /// The same on a disk that [`PrivatePostgres::fill_disk`] fills. Its write-ahead log has a disk of its own.
+    pub fn start_on_a_disk_that_fills() -> Self {
+        let mut server = Self::prepare();
+        server.preloaded = Some(Fault::FullDisk.compile(server.folder.path()));
+        server.go_on();
+        server
+    }
+
+    /// From now on no table grows.
+    pub fn fill_disk(&self) {
+        fs::write(self.full_disk_flag(), []).unwrap();
+    }
+
+    /// There is room again.
+    pub fn free_disk(&self) {
+        fs::remove_file(self.full_disk_flag()).unwrap();
+    }
+
+    fn full_disk_flag(&self) -> PathBuf {
+        self.folder.path().join("full")
+    }
+
+    fn prepare() -> Self {
         let port = Port::reserve();
         let folder = tempfile::Builder::new()
             .prefix("proof-postgres-")
@@ -36,6 +67,7 @@ impl PrivatePostgres {
             port,
             binaries: newest_binaries(),
             folder,
+            preloaded: None,
         };
         if is_root() {
             let owned = Command::new("chown")
@@ -54,7 +86,6 @@ impl PrivatePostgres {
                 "--locale=C.UTF-8",
             ],
         );
-        server.go_on();
         server
     }
 
@@ -131,6 +162,8 @@ impl PrivatePostgres {
         command
             .current_dir(self.folder.path())
             .env("PGDATA", self.data())
+            .envs(self.preloaded.iter().map(|library| ("LD_PRELOAD", library)))
+            .env("FULL_DISK_FLAG", self.full_disk_flag())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());

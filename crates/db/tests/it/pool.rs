@@ -112,6 +112,24 @@ async fn whoever_waits_too_long_for_a_row_gets_a_conflict() {
     assert_eq!(error.code(), Code::Conflict);
 }
 
+/// What PostgreSQL answers when the machine under it fails is no defect of ours, and over when that is mended.
+#[tokio::test]
+async fn a_server_without_room_or_with_a_broken_disk_is_unavailable() {
+    let database = database().await;
+    let db = database.db().await;
+    // disk_full, out_of_memory, too_many_connections, io_error.
+    for code in ["53100", "53200", "53300", "58030"] {
+        let mut tx = db.tenant(&in_tenant(TENANT_A)).await.unwrap();
+        let raise = format!("do $$ begin raise exception using errcode = '{code}'; end $$");
+        let error = sqlx::raw_sql(sqlx::AssertSqlSafe(raise))
+            .execute(tx.conn())
+            .await
+            .map_err(db::classify)
+            .unwrap_err();
+        assert_eq!(error.code(), Code::Unavailable, "{code}");
+    }
+}
+
 #[tokio::test]
 async fn a_closed_pool_is_unavailable() {
     let database = database().await;

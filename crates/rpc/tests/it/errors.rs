@@ -208,3 +208,25 @@ fn details_of_another_domain_or_garbage_are_not_believed() {
         ErrorCode::ServiceUnavailable
     );
 }
+
+#[test]
+fn a_refusal_of_our_own_token_is_our_trouble() {
+    for (reason, code) in [
+        ("access.token_invalid", ErrorCode::InvalidToken),
+        ("access.token_expired", ErrorCode::TokenExpired),
+    ] {
+        let refused = rpc::to_status(&Error::new(code, reason, "the token is not valid"));
+        let error = rpc::from_peer(refused);
+        assert_eq!(error.error_code(), ErrorCode::ServiceUnavailable);
+        assert!(error.retry_after().is_some());
+        assert!(error.chain().contains("clocks"), "{}", error.chain());
+    }
+    // A credential that auth was asked about is another matter.
+    let asked = Error::new(
+        ErrorCode::InvalidToken,
+        "auth.token_invalid",
+        "the credential is not valid",
+    );
+    let error = rpc::from_peer(rpc::to_status(&asked));
+    assert_eq!(error.error_code(), ErrorCode::InvalidToken);
+}

@@ -25,9 +25,13 @@ pub async fn follow(authn: Arc<Authn>, auth: Upstream) {
                 tracing::warn!("the stream of access changes broke; connecting again");
             }
             // Once per outage is enough: the silence shows in readiness.
-            Err(error) if !told => {
+            Err(status) if !told => {
                 told = true;
-                tracing::warn!(%error, "access changes cannot be followed; every request asks auth until they can");
+                let error = rpc::from_peer(status).chain();
+                tracing::warn!(
+                    error,
+                    "access changes cannot be followed; every request asks auth until they can"
+                );
             }
             Err(_) => {}
         }

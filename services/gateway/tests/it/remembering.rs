@@ -246,6 +246,21 @@ async fn without_auth_nobody_with_a_credential_gets_in() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_clock_of_auth_is_wrong_nothing_is_remembered() {
+    let stage = Stage::start().await;
+    *stage.fake.context_lives.lock().unwrap() = Duration::from_secs(360);
+    for _ in 0..3 {
+        let got = stage.send(stage.as_ann("GET", "/v1/me")).await;
+        assert_eq!(
+            (got.status, got.problem().as_str()),
+            (503, "SERVICE_UNAVAILABLE")
+        );
+    }
+    *stage.fake.context_lives.lock().unwrap() = Duration::from_secs(55);
+    assert_eq!(stage.send(stage.as_ann("GET", "/v1/me")).await.status, 200);
+}
+
 /// A crowd must not fill auth with what nobody waits for.
 #[tokio::test(flavor = "multi_thread")]
 async fn two_callers_are_renewed_at_a_time() {

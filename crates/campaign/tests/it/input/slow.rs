@@ -47,6 +47,7 @@ async fn trickle(address: SocketAddr, first: Vec<u8>, drip: &'static [u8]) -> (u
     let heard = tokio::select! {
         heard = hearing => heard,
         () = dripping => Vec::new(),
+        // sleeps because a client that is kept for ever is what is looked for
         () = tokio::time::sleep(KEPT_MAX) => Vec::new(),
     };
     let text = String::from_utf8_lossy(&heard).into_owned();

@@ -41,7 +41,7 @@ async fn what_was_acknowledged_outlives_the_database() {
 }
 
 /// Waits until a sign-in, which reads and writes, is decided again. Until then nothing but 503 and 504 is heard.
-async fn recovered(anybody: &Caller, extent: Extent, what: &str) {
+pub async fn recovered(anybody: &Caller, extent: Extent, what: &str) {
     let login =
         serde_json::json!({"email": "admin@example.com", "password": campaign::ADMIN_PASSWORD});
     let clock = Clock::system();
