@@ -18,6 +18,11 @@ const READY_PATIENCE: Duration = Duration::from_secs(120);
 const LOOK: Duration = Duration::from_millis(100);
 /// The system's wrapper insists on a user of its own, so the script behind it is called.
 const RABBIT: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
+const RABBIT_CONTROL: &str = "/usr/lib/rabbitmq/bin/rabbitmqctl";
+/// What a broker wants to have free; with less it takes no more messages.
+const FREE_MIN: &str = "100MB";
+/// More than any disk has.
+const FREE_NEVER: &str = "1000000GB";
 
 /// A server as a child of this process, with a folder of its own. Killed with this value.
 pub struct PrivateServer {
@@ -103,6 +108,22 @@ impl PrivateServer {
         std::fs::remove_dir_all(kept).unwrap();
     }
 
+    /// From now on a RabbitMQ believes its disk to be full, and takes no message (<https://www.rabbitmq.com/docs/disk-alarms>).
+    pub fn fill_disk(&self) {
+        self.want_free(FREE_NEVER);
+    }
+
+    /// There is room again.
+    pub fn free_disk(&self) {
+        self.want_free(FREE_MIN);
+    }
+
+    fn want_free(&self, size: &str) {
+        let mut told = quiet(self.rabbit_environment(RABBIT_CONTROL));
+        told.args(["set_disk_free_limit", size]);
+        assert!(told.status().unwrap().success(), "the broker is told");
+    }
+
     fn signal(&mut self, name: &str) {
         let Some(mut child) = self.running.take() else {
             return;
@@ -145,17 +166,23 @@ impl PrivateServer {
     }
 
     fn rabbit_command(&mut self) -> Command {
+        if self.name_server.is_none() {
+            let mut epmd = Command::new("epmd");
+            let names = self.names.number().to_string();
+            epmd.args(["-port", &names, "-address", "127.0.0.1"]);
+            self.name_server = Some(quiet(epmd).spawn().unwrap());
+            write_settings(self.folder.path(), &self.port);
+        }
+        quiet(self.rabbit_environment(RABBIT))
+    }
+
+    /// A program of the broker's, which finds this one and nothing of the system's.
+    fn rabbit_environment(&self, program: &str) -> Command {
         let home = self.folder.path().to_owned();
         let [port, names, distribution] =
             [&self.port, &self.names, &self.distribution].map(|port| port.number().to_string());
-        if self.name_server.is_none() {
-            let mut epmd = Command::new("epmd");
-            epmd.args(["-port", &names, "-address", "127.0.0.1"]);
-            self.name_server = Some(quiet(epmd).spawn().unwrap());
-            write_settings(&home, &self.port);
-        }
         let at = |name: &str| -> PathBuf { home.join(name) };
-        let mut command = Command::new(RABBIT);
+        let mut command = Command::new(program);
         command
             .env("HOME", &home)
             .env("ERL_EPMD_PORT", names)
@@ -175,7 +202,7 @@ impl PrivateServer {
                 "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS",
                 "-kernel inet_dist_use_interface {127,0,0,1}",
             );
-        quiet(command)
+        command
     }
 }
 
@@ -191,7 +218,7 @@ impl Drop for PrivateServer {
 
 fn write_settings(home: &Path, port: &Port) {
     let settings = format!(
-        "listeners.tcp.local = {}\nlog.file.level = warning\nlog.console = false\ndisk_free_limit.absolute = 100MB\n",
+        "listeners.tcp.local = {}\nlog.file.level = warning\nlog.console = false\ndisk_free_limit.absolute = {FREE_MIN}\n",
         port.address()
     );
     std::fs::write(home.join("rabbitmq.conf"), settings).unwrap();

@@ -34,6 +34,15 @@ async fn write(
     }
 }
 
+/// With one byte Redis refuses every write, with zero none (<https://redis.io/docs/latest/develop/reference/eviction/>).
+async fn limit_memory(redis: &PrivateServer, bytes: &str) {
+    let client = redis::Client::open(redis.url.as_str()).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let mut wish = redis::cmd("CONFIG");
+    let wish = wish.arg("SET").arg("maxmemory").arg(bytes);
+    let () = wish.query_async(&mut connection).await.unwrap();
+}
+
 async fn count(platform: &Platform, what: &str) -> usize {
     let sql = AssertSqlSafe(format!("select count(*) from {what}"));
     let rows: i64 = sqlx::query_scalar(sql)
@@ -101,12 +110,25 @@ async fn brokers_and_caches_that_restart_lose_nothing_and_refuse_nobody() {
             tokio::time::sleep(Duration::from_secs(3)).await;
         };
         pause().await;
+        limit_memory(&redis, "1").await;
+        pause().await;
+        limit_memory(&redis, "0").await;
+        pause().await;
         redis.kill();
         pause().await;
         redis.start().await;
         pause().await;
         rabbit.kill();
         rabbit.start().await;
+        pause().await;
+        rabbit.fill_disk();
+        // Longer than a connection lives that is not heard.
+        for _ in 0..10 {
+            pause().await;
+        }
+        let waiting = count(&platform, "niche.outbox").await;
+        assert!(waiting > 50, "the broker takes nothing, but {waiting} wait");
+        rabbit.free_disk();
         pause().await;
         rabbit.stop();
         // sleeps because the broker is away for so long
