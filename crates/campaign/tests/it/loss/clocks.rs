@@ -22,8 +22,6 @@ const OPERATIONS: [&str; 7] = [
 ];
 /// How far a clock is off.
 const SKEW_S: i64 = 300;
-/// What holds for every outage.
-const RECOVERY: Duration = Duration::from_secs(10);
 const RECORDS: &str = "/v1/niches/software-catalog/packages/records";
 
 struct Row<'t> {
@@ -201,8 +199,10 @@ async fn measure(
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    let done = tokio::time::timeout(RECOVERY, working_again).await;
-    assert!(done.is_ok(), "{place}: no recovery within 10 s");
+    // What holds for every outage; the short form runs beside other tests.
+    let recovery = Duration::from_secs(extent.pick(30, 10));
+    let done = tokio::time::timeout(recovery, working_again).await;
+    assert!(done.is_ok(), "{place}: no recovery in time");
 }
 
 async fn works(people: &mut People) -> bool {
