@@ -74,6 +74,40 @@ async fn reaches(platform: &Platform, what: &str, wanted: usize) -> Duration {
     }
 }
 
+/// What happens to the brokers, one after the other, while somebody writes.
+async fn mishaps(platform: &Platform, rabbit: &mut PrivateServer, redis: &mut PrivateServer) {
+    let pause = async || {
+        // sleeps because writing goes on for a while between two mishaps
+        tokio::time::sleep(Duration::from_secs(3)).await;
+    };
+    pause().await;
+    limit_memory(redis, "1").await;
+    pause().await;
+    limit_memory(redis, "0").await;
+    pause().await;
+    redis.kill();
+    pause().await;
+    redis.start().await;
+    pause().await;
+    rabbit.kill();
+    rabbit.start().await;
+    pause().await;
+    rabbit.fill_disk();
+    // Longer than a connection lives that is not heard.
+    for _ in 0..10 {
+        pause().await;
+    }
+    let waiting = count(platform, "niche.outbox").await;
+    assert!(waiting > 50, "the broker takes nothing, but {waiting} wait");
+    rabbit.free_disk();
+    pause().await;
+    rabbit.stop();
+    // sleeps because the broker is away for so long
+    tokio::time::sleep(AWAY).await;
+    rabbit.start().await;
+    pause().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn brokers_and_caches_that_restart_lose_nothing_and_refuse_nobody() {
     let extent = Extent::of_this_run();
@@ -105,36 +139,7 @@ async fn brokers_and_caches_that_restart_lose_nothing_and_refuse_nobody() {
         )
     }));
     let drill = async {
-        let pause = async || {
-            // sleeps because writing goes on for a while between two mishaps
-            tokio::time::sleep(Duration::from_secs(3)).await;
-        };
-        pause().await;
-        limit_memory(&redis, "1").await;
-        pause().await;
-        limit_memory(&redis, "0").await;
-        pause().await;
-        redis.kill();
-        pause().await;
-        redis.start().await;
-        pause().await;
-        rabbit.kill();
-        rabbit.start().await;
-        pause().await;
-        rabbit.fill_disk();
-        // Longer than a connection lives that is not heard.
-        for _ in 0..10 {
-            pause().await;
-        }
-        let waiting = count(&platform, "niche.outbox").await;
-        assert!(waiting > 50, "the broker takes nothing, but {waiting} wait");
-        rabbit.free_disk();
-        pause().await;
-        rabbit.stop();
-        // sleeps because the broker is away for so long
-        tokio::time::sleep(AWAY).await;
-        rabbit.start().await;
-        pause().await;
+        mishaps(&platform, &mut rabbit, &mut redis).await;
         running.store(false, Ordering::SeqCst);
     };
     let (_, ()) = tokio::join!(writing, drill);
