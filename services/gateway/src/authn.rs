@@ -136,7 +136,7 @@ pub struct Authn {
 /// What is known about the stream of changes.
 struct Pulse {
     /// Moves before a change is applied: an answer that was under way meanwhile is not remembered.
-    generation: AtomicU64,
+    generation: Arc<AtomicU64>,
     /// Moves after a change has been applied: whoever looks again then sees its effect.
     changes: watch::Sender<u64>,
     /// When auth was heard last, in microseconds since `zero`; negative means never.
@@ -150,11 +150,15 @@ struct Pulse {
 impl Authn {
     /// `silence_max` is how long the cache is believed without a word from auth.
     pub fn new(clock: Clock, tasks: Tasks, silence_max: Duration) -> Self {
+        let generation = Arc::new(AtomicU64::new(0));
+        let by_keep = ByKeep {
+            generation: Arc::clone(&generation),
+        };
         Self {
             remembered: Cache::builder()
                 .max_capacity(REMEMBERED_BYTES_MAX)
                 .weigher(|_, access: &Arc<Access>| access.weight())
-                .expire_after(ByKeep)
+                .expire_after(by_keep)
                 .support_invalidation_closures()
                 .build(),
             refused: moka::sync::Cache::builder()
@@ -162,7 +166,7 @@ impl Authn {
                 .time_to_live(REFUSED_FOR)
                 .build(),
             pulse: Pulse {
-                generation: AtomicU64::new(0),
+                generation,
                 changes: watch::Sender::new(0),
                 heard: AtomicI64::new(-1),
                 zero: clock.instant(),
@@ -230,23 +234,11 @@ impl Authn {
             return Err(refusal(code));
         }
         let asking = async { self.ask(auth, credential, request).await.map(Arc::new) };
-        match self.remembered.try_get_with(key, asking).await {
-            Ok(access) => {
-                self.forget_outdated(&key, &access).await;
-                Ok(access)
-            }
-            Err(error) => {
-                self.note_refusal(key, &error);
-                Err(copy(&error))
-            }
-        }
-    }
-
-    /// Forgets what has just been remembered if access changed since auth was asked: the change passed before the entry was there.
-    async fn forget_outdated(&self, key: &Key, access: &Access) {
-        if self.pulse.generation.load(Ordering::SeqCst) != access.generation {
-            self.remembered.invalidate(key).await;
-        }
+        let asked = self.remembered.try_get_with(key, asking).await;
+        asked.map_err(|error| {
+            self.note_refusal(key, &error);
+            copy(&error)
+        })
     }
 
     /// Remembers that a credential is not valid. Answers whether it is so.
@@ -301,8 +293,20 @@ pub struct Origin<'r> {
     pub locale: Locale,
 }
 
-/// Keeps an entry as long as it says itself.
-struct ByKeep;
+/// Keeps an entry as long as it says itself, and not at all if access has changed since auth was asked: the change passed before the entry was there.
+struct ByKeep {
+    generation: Arc<AtomicU64>,
+}
+
+impl ByKeep {
+    fn keep(&self, access: &Access) -> Duration {
+        if self.generation.load(Ordering::SeqCst) == access.generation {
+            access.keep
+        } else {
+            Duration::ZERO
+        }
+    }
+}
 
 impl Expiry<Key, Arc<Access>> for ByKeep {
     fn expire_after_create(
@@ -311,7 +315,7 @@ impl Expiry<Key, Arc<Access>> for ByKeep {
         value: &Arc<Access>,
         _now: Instant,
     ) -> Option<Duration> {
-        Some(value.keep)
+        Some(self.keep(value))
     }
 
     fn expire_after_update(
@@ -321,7 +325,7 @@ impl Expiry<Key, Arc<Access>> for ByKeep {
         _now: Instant,
         _left: Option<Duration>,
     ) -> Option<Duration> {
-        Some(value.keep)
+        Some(self.keep(value))
     }
 }
 

@@ -58,9 +58,7 @@ impl Authn {
         let key: Key = credential.key();
         match self.ask(auth, &credential, &asker.origin()).await {
             Ok(access) => {
-                let access = Arc::new(access);
-                self.remembered.insert(key, Arc::clone(&access)).await;
-                self.forget_outdated(&key, &access).await;
+                self.remembered.insert(key, Arc::new(access)).await;
             }
             Err(error) if self.note_refusal(key, &error) => {
                 self.remembered.invalidate(&key).await;
