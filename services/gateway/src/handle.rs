@@ -26,7 +26,7 @@ use crate::config::Config;
 use crate::conn::Pulse;
 use crate::intake;
 use crate::limits::{self, Limits};
-use crate::pages::Pages;
+use crate::pages::{NOT_READY, Pages};
 use crate::problem::{self, About};
 use crate::routes::{Answer, Found, Method, Verb, table};
 use crate::seats::{OVERLOADED, Seats};
@@ -57,6 +57,13 @@ struct Story {
     method: Option<&'static Method>,
     findings: Findings,
     error: Option<Error>,
+}
+
+impl Story {
+    /// Whoever polls until we are ready, or comes when we are full, is told so; a line for each would bury the others.
+    fn is_turned_away(&self, error: &Error) -> bool {
+        error.reason() == NOT_READY || error.reason() == OVERLOADED && !self.findings.asked
+    }
 }
 
 impl Worker {
@@ -285,7 +292,7 @@ impl Worker {
             None => line!(info, "request",),
             Some(error) => {
                 let code = error.error_code();
-                if error.reason() == OVERLOADED && !story.findings.asked {
+                if story.is_turned_away(error) {
                     line!(debug, "request refused", reason = error.reason(),);
                 } else if status.is_server_error() {
                     line!(

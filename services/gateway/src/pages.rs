@@ -14,6 +14,9 @@ use utoipa_swagger_ui::Config;
 use crate::openapi;
 use crate::routes::table;
 
+/// The reason of a 503 of `/health/ready`.
+pub const NOT_READY: &str = "service.not_ready";
+
 const ALLOW: &str = "GET, HEAD, OPTIONS";
 /// The documentation page runs its own scripts and asks its own host, nothing else. Its styles are set from scripts.
 const DOCS_POLICY: HeaderValue = HeaderValue::from_static(
@@ -91,7 +94,7 @@ impl Pages {
                 }
                 let message = "the service does not take requests right now";
                 Err(
-                    Error::new(ErrorCode::ServiceUnavailable, "service.not_ready", message)
+                    Error::new(ErrorCode::ServiceUnavailable, NOT_READY, message)
                         .with_retry_after(std::time::Duration::from_secs(1)),
                 )
             }
