@@ -354,3 +354,30 @@ pub fn body_bytes(response: &Response<BoxBody>) -> Option<u64> {
         BodySize::None | BodySize::Stream => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use kernel::ErrorCode;
+
+    use super::*;
+
+    #[test]
+    fn only_what_we_turn_away_ourselves_is_no_error_in_the_log() {
+        let failed = |reason: &'static str| {
+            Error::new(ErrorCode::ServiceUnavailable, reason, "not right now")
+        };
+        let story = |asked| Story {
+            method: None,
+            findings: Findings {
+                asked,
+                ..Findings::default()
+            },
+            error: None,
+        };
+        assert!(story(false).is_turned_away(&failed(NOT_READY)));
+        assert!(story(false).is_turned_away(&failed(OVERLOADED)));
+        // A service that is full is a failure that somebody should see.
+        assert!(!story(true).is_turned_away(&failed(OVERLOADED)));
+        assert!(!story(false).is_turned_away(&failed("service.unavailable")));
+    }
+}
